@@ -65,6 +65,7 @@ def cost_of(command: Sequence[str]) -> Cost:
         RuntimeError: it failed.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     started = time.perf_counter()
     process = subprocess.Popen(
         command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

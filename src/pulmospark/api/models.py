@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pulmospark.inference.batch.tasks import Scorer
-    from pulmospark.inference.explain import Explainer, HeatMap
+    from pulmospark.inference.explain.explainer import Explainer
+    from pulmospark.inference.explain.heat_map import HeatMap
     from pulmospark.inference.precision.check import PrecisionOutcome
 
 _IMAGE_COLUMNS = ("content", "image", "pixels")
@@ -222,7 +223,7 @@ class Model:
     def _explainer(self) -> Explainer:
         """Made once, used again."""
         if self._explains is None:
-            from pulmospark.inference.explain import Explainer  # noqa: PLC0415 - Pillow
+            from pulmospark.inference.explain.explainer import Explainer  # noqa: PLC0415 - Pillow
 
             self._check_same(read_bundle(self.bundle).model_id)
             self._explains = Explainer.open(self._read)

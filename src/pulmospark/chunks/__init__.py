@@ -12,6 +12,7 @@ from pulmospark.chunks.parts import (
     link_parts,
     parts_of,
     publish_table,
+    read_part,
     write_empty,
     write_part,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "parts_of",
     "publish_table",
     "read_chunk",
+    "read_part",
     "run_chunks",
     "settle_worker",
     "write_empty",

@@ -50,6 +50,20 @@ def write_part(rows: pa.Table, target: Path) -> None:
         )
 
 
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file.
+
+    ``pyarrow.parquet.read_table`` does the same, but imports ``pyarrow.dataset`` first: 0.2 s of a
+    processor.
+
+    Raises:
+        OSError: it cannot be read.
+        pyarrow.ArrowInvalid: it is not a Parquet file.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(None if columns is None else list(columns))
+
+
 def publish_table(
     parts: Sequence[Path], folder: Path, schema: pa.Schema, *, numbered: bool = False
 ) -> None:

@@ -121,6 +121,7 @@ def engine_choice(
     conf: tuple[str, ...],
     *,
     preload: tuple[str, ...] = (),
+    alone: bool = False,
     quiet: bool,
 ) -> EngineChoice:
     """What runs the chunks of a command, given its options; one line says what and why.
@@ -133,7 +134,9 @@ def engine_choice(
 
     spare_pandas()
     say = None if quiet else say_progress
-    return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
+    return EngineChoice(
+        engine, master, pairs(conf, "--conf"), preload=preload, alone=alone, say=say
+    )
 
 
 def speech_options(command: Command) -> Command:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 import pulmospark
+from pulmospark.cli.child_process import CommandLine
 from pulmospark.cli.library_output import clean_messages, report_decisions
 from pulmospark.cli.styling import styled, wrapped
 from pulmospark.core.errors import AuditError, PlatformError, PulmosparkError, UsageError
@@ -157,6 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 success, 1 bug, 2 usage error, 3 bad input data, 4 environment, 5 failed audit,
     130 interrupted.
     """
+    owner = CommandLine() if arguments is None else None
     arguments = sys.argv[1:] if arguments is None else arguments
     clean_messages()
     arguments, flags = _without_flags(arguments)
@@ -167,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
     else:  # without a home folder matplotlib warns about its cache, which is no error here
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    sys.exit(_run(arguments, debug=debug, as_json="--json" in arguments))
+    sys.exit(_run(arguments, debug=debug, as_json="--json" in arguments, owner=owner))
 
 
 def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
@@ -177,7 +179,9 @@ def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
     return [a for a in arguments[:end] if a not in FLAGS] + arguments[end:], flags
 
 
-def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
+def _run(
+    arguments: list[str], *, debug: bool, as_json: bool = False, owner: CommandLine | None = None
+) -> int:
     """Run a command and return its exit code. An error is one line, or one JSON object."""
 
     def say(message: str, code: int, kind: str) -> int:
@@ -195,7 +199,9 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
         return code
 
     try:
-        outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
+        outcome: Any = cli.main(
+            arguments, prog_name="pulmospark", standalone_mode=False, obj=owner
+        )
         sys.stdout.flush()  # here, where a failure can still be reported
     except BrokenPipeError:
         _close_output()

@@ -10,6 +10,8 @@ import click
 
 import pulmospark
 from pulmospark.cli import common, printing
+from pulmospark.cli.child_process import CommandLine, can_continue_in_child, continue_in_child
+from pulmospark.core.errors import InputError
 from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
@@ -79,7 +81,9 @@ _PRELOAD = (
 @common.engine_option
 @common.spark_options
 @common.speech_options
+@click.pass_obj
 def command(
+    command_line: CommandLine | None,
     bundle: Path | StoreUri,
     paths: tuple[str, ...],
     out: Path | StoreUri | None,
@@ -101,12 +105,16 @@ def command(
     quiet = quiet or as_json
     with contextlib.ExitStack() as stack:
         workers = None
+        alone = not (out or dry_run or engine == "spark" or master or conf)
+        if alone := alone and _is_one_file(paths) and can_continue_in_child(command_line):
+            continue_in_child(paths[0])
         if not dry_run:  # first: local workers import what they need while the plan is made
-            choice = common.engine_choice(engine, master, conf, preload=_PRELOAD, quiet=quiet)
+            choice = common.engine_choice(
+                engine, master, conf, preload=_PRELOAD, quiet=quiet, alone=alone
+            )
             workers = stack.enter_context(choice)
 
         from pulmospark.config.inference import ScoringSettings
-        from pulmospark.core.errors import InputError
         from pulmospark.inference.batch.predict import plan_predict
 
         plan = plan_predict(
@@ -131,12 +139,20 @@ def command(
             return
         result = plan.run(workers, quiet=quiet or plan.inputs.is_one_image)
     common.say_result(result, lambda: _say(result), as_json=as_json)
+    _check_scored(result)
+
+
+def _check_scored(result: PredictResult) -> None:
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
             f"no image was scored ({reasons}): {result.address or result.folder}/rejects.csv has "
             "the reasons"
         )
+
+
+def _is_one_file(paths: tuple[str, ...]) -> bool:
+    return len(paths) == 1 and Path(paths[0]).is_file()
 
 
 def _say_plan(plan: DryRun, *, as_json: bool) -> None:

@@ -54,6 +54,7 @@ class EngineChoice:
         master: of Spark, as in :func:`pulmospark.spark.session.spark_session`.
         conf: Spark settings.
         preload: see :class:`pulmospark.chunks.local.LocalPool`.
+        alone: score a single image in this process, which may crash with it.
         say: receives one line that says what was chosen, and why, if there are several images.
 
     Raises:
@@ -67,10 +68,11 @@ class EngineChoice:
         conf: Mapping[str, str] | None = None,
         *,
         preload: Sequence[str] = (),
+        alone: bool = False,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._engine, self._master, self._conf = engine, master, dict(conf or {})
-        self._preload, self._say = preload, say
+        self._preload, self._alone, self._say = preload, alone, say
         self._stack = contextlib.ExitStack()
         self._chosen: Executor | None = None
         self._pool: LocalPool | None = None
@@ -79,7 +81,7 @@ class EngineChoice:
             raise UsageError("--engine local: --master and --conf are for Spark; omit them")
 
     def __enter__(self) -> Self:
-        if self._spark_because is None:
+        if self._spark_because is None and not self._alone:
             self._pool = self._stack.enter_context(LocalPool(preload=self._preload))
         return self
 
@@ -97,9 +99,14 @@ class EngineChoice:
         Raises:
             PlatformError: Spark does not start.
         """
+        if self._alone and self._spark_because is None and images == 1:
+            self._chosen = ThisProcess()
         if self._chosen is None:
             because = self._spark_because or self._too_many(images)
-            if because is None and self._pool is not None:
+            if because is None:
+                self._pool = self._pool or self._stack.enter_context(
+                    LocalPool(preload=self._preload)
+                )
                 self._chosen, name = self._pool, "local"
                 because = (
                     "--engine local"

@@ -13,7 +13,8 @@ from pulmospark.imaging.decode import Decoded, Rejected, decode
 from pulmospark.imaging.image import StandardImage, images_from_bytes
 from pulmospark.imaging.read_file import read_bytes
 from pulmospark.inference.batch.cautions import PHANTOM_DETAIL
-from pulmospark.inference.explain import Explainer, HeatMap
+from pulmospark.inference.explain.explainer import Explainer
+from pulmospark.inference.explain.heat_map import HeatMap
 from pulmospark.models.bundle.config import BundleConfig
 
 

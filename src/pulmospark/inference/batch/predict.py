@@ -202,7 +202,7 @@ def _check_phantoms(inputs: Inputs) -> None:
 
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
-        rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
+        rows = chunks.read_part(part, ["phantom"])["phantom"] if known else None
         if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
             raise InputError(
                 f"{part}: holds images that are not phantoms, but the model was trained on "

@@ -82,7 +82,7 @@ class Written:
             return 0
         count = 0
         for part in self.by_table()["predictions"]:
-            names = pq.read_table(part, columns=["heat_map"])["heat_map"].to_pylist()
+            names = chunks.read_part(part, ["heat_map"])["heat_map"].to_pylist()
             link_files(names, self.heat_maps, folder)
             count += len(names)
         return count
@@ -93,7 +93,7 @@ class Written:
         return sum(
             uri not in self.named_as_frames
             for path in paths
-            for uri in later_frames(pq.read_table(path, columns=["uri"])["uri"])
+            for uri in later_frames(chunks.read_part(path, ["uri"])["uri"])
         )
 
 
@@ -117,7 +117,8 @@ def publish(
     by_table = written.by_table()
     image = _image(scored, by_table) if scored.inputs.is_one_image else None
     tally = Tally(scored.bundle.config.classes, scored.points)
-    sinks = (*(sink() for sink in SINKS), *scored.sinks)
+    of_output = () if scored.target is None else SINKS
+    sinks = (*(sink() for sink in of_output), *scored.sinks)
     with contextlib.ExitStack() as stack:
         if scored.target is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
@@ -143,7 +144,7 @@ def publish(
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
         result = result.model_copy(update={"heat_maps": heat_maps})
-        record = _record(scored, result)
+        record = _record(scored, result) if sinks else {}
         for sink in sinks:
             sink.finish(record)
             sink.close()
@@ -174,12 +175,12 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     """Prediction of a single image; ``None``: it was rejected or has several slices, and the
     output folder says so."""
     if not by_table["predictions"]:
-        row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
+        row = chunks.read_part(by_table["rejects"][0]).to_pylist()[0]
         if scored.target is None:
             raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
         return None
     part = by_table["predictions"][0]
-    row, *more = pq.read_table(part).to_pylist()
+    row, *more = chunks.read_part(part).to_pylist()
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(

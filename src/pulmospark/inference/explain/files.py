@@ -6,17 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pulmospark.config.inference import HeatMapFiles
 from pulmospark.core import files
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.spec import EngineSpec
-from pulmospark.inference.explain.explainer import heat_map_of
-from pulmospark.inference.explain.heat_map import HeatMap
 from pulmospark.inference.explain.maps import MapOutput, Method
 from pulmospark.inference.explain.prepare import MapSpec
 from pulmospark.inference.explain.seen import Seen
+
+if TYPE_CHECKING:
+    from pulmospark.inference.explain.heat_map import HeatMap
 
 FOLDER = "heat_maps"
 """subfolder of an output with the files"""
@@ -73,6 +74,9 @@ class HeatFiles:
         Raises:
             PlatformError: no space, or no right to write there.
         """
+        # Inside: drawing, which scoring without heat maps does not need.
+        from pulmospark.inference.explain.explainer import heat_map_of  # noqa: PLC0415
+
         return [
             self._write(image_id, heat_map_of(image, output, place, method, self.classes))
             for place, (image_id, image) in enumerate(zip(ids, images, strict=True))
