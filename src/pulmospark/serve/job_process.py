@@ -1,8 +1,8 @@
 """The process of a batch job: ``predict`` on a folder or table, with the service's engine.
 
-A process of its own can be cancelled, and an image that ends it leaves the service running. It
-ends with the service, which holds the other end of its standard input. What it has scored stays,
-so that the next one resumes there.
+A process of its own can be cancelled, and an image that ends one of its workers leaves the service
+running. It ends with the service, which holds the other end of its standard input, and its workers
+end with it. What they have scored stays, so that the next one resumes there.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class Jobs:
         running = self._running = _Running(job_id)
         if not self._set(job_id, "running"):  # it was cancelled meanwhile
             self._running = None
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             return
         try:
             if not (folder / "output" / "predict.json").is_file():
@@ -197,7 +197,7 @@ class Jobs:
             if self._is_closed:
                 return
             if running.is_cancelled:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 return
             result = files.read_json(folder / "output" / "predict.json")["result"]
             enter_results(self._service, job_id, folder / "output")
@@ -252,6 +252,15 @@ class Jobs:
             return cursor.rowcount > 0
 
         return self._service.ledger.write(update).result()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a job's folder; its workers may still be at their last chunk."""
+    aside = folder.with_name(f".{folder.name}")
+    with suppress(OSError):
+        # They write by the former path, and so nothing comes back.
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _run_process(running: _Running, order: JobOrder) -> tuple[int, str | None]:
