@@ -46,6 +46,7 @@ from pulmospark.training import loop
 from pulmospark.training.data_loader import open_feed
 from pulmospark.training.dataset import Listing, Piece
 from pulmospark.training.device import environment, make_repeatable
+from pulmospark.training.folded_batch_norm import folded_batch_norm
 from pulmospark.training.frozen_outputs import keep_outputs
 from pulmospark.training.process_group import Ranks
 
@@ -167,7 +168,7 @@ def _train(folder: Path, how: dict[str, Any]) -> list[dict[str, float]]:
     if how.get("keep"):
         frozen = keep_outputs(network, settings, listings, folder / "outputs", Ranks())
     train, validation = map(open_feed, listings)
-    folded = loop.folded_batch_norm if how else _unfolded
+    folded = folded_batch_norm if how else _unfolded
     with mock.patch.object(loop, "folded_batch_norm", folded):
         loop.fit(network, train, validation, settings, seed=1, frozen=frozen, listener=listener)
     return listener.epochs
