@@ -62,7 +62,8 @@ class NetworkOptions(Settings):
     the batch norm of frozen layers keeps its statistics"""
     batch_norm: Literal["batch", "fixed"] = "batch"
     """statistics used by trained batch norm layers: those of each batch, or the fixed ones of the
-    initial weights, whose layers are folded into their convolutions and cost no time"""
+    initial weights, whose layers are folded into their convolutions: faster, but less accurate
+    after as many epochs"""
     keep_frozen_outputs: bool = True
     """compute the output of frozen stages once per image, on disk up to
     FROZEN_OUTPUTS_BYTES_MAX; not done with ``augment`` or ``mix_up``, where it differs in each

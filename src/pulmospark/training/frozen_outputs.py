@@ -66,9 +66,9 @@ def can_keep(
         if settings.trainable != "all":
             _LOG.info("%s cannot be cut after its frozen stages", network.name)
         return False
-    one = _compute(stages.extractor(network), np.zeros((1, *[listings[0].size] * 2), np.uint8))
+    output = _compute(stages.extractor(network), np.zeros((1, *[listings[0].size] * 2), np.uint8))
     groups = _groups(listings)
-    needed = one.nbytes * sum(map(_rows, groups))
+    needed = output.nbytes * sum(map(_rows, groups))
     there = sum(path.stat().st_size for path in folder.glob("*/*.npy"))
     free = shutil.disk_usage(folder).free + there
     if needed > min(limits.FROZEN_OUTPUTS_BYTES_MAX, free):
@@ -192,9 +192,9 @@ def _network_id(stages: FrozenStages, network: Network) -> str:
 
 def _groups(listings: Sequence[Listing]) -> list[Piece]:
     """The row groups that hold the images, whole."""
-    found = {(p.path, p.group): p for listing in listings for p in listing.pieces}
+    pieces = {(p.path, p.group): p for listing in listings for p in listing.pieces}
     wholes = []
-    for (path, group), _ in sorted(found.items()):
+    for (path, group), _ in sorted(pieces.items()):
         with pq.ParquetFile(path) as file:
             rows = np.arange(file.metadata.row_group(group).num_rows)
         wholes.append(Piece(path, group, rows, rows))
