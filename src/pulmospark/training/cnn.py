@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,7 @@ def train_by_network(
                 network, plan, job.spark, processes=settings.processes, progress=progress
             )
         network.eval()
-        engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
-        scored = job.work / f"scored-{model_name(fold)}.npy"
-        write_scored(job.cohort, fold, scored)
-        work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
-        executor, silent = SparkExecutor(job.spark), Progress("score", 0, quiet=True)
-        parts = chunks.run_chunks(executor, work, todo, job.work / "scores", silent)
-        score_parts += [part.path for part in parts]
+        score_parts += _score(job, network, fold, todo)
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
         trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))
     shutil.rmtree(frozen_outputs, ignore_errors=True)
@@ -90,6 +85,19 @@ def train_by_network(
         for fold, epochs, seconds in trainings
     )
     return {"models": models}, features_of_training(job, network)
+
+
+def _score(
+    job: Job, network: Network, fold: int | None, todo: Sequence[chunks.Chunk]
+) -> list[Path]:
+    """Score the images that a model's fold is evaluated on; the parts of the scores table."""
+    engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
+    scored = job.work / f"scored-{model_name(fold)}.npy"
+    write_scored(job.cohort, fold, scored)
+    work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
+    executor, silent = SparkExecutor(job.spark), Progress("score", 0, quiet=True)
+    parts = chunks.run_chunks(executor, work, todo, job.work / "scores", silent)
+    return [part.path for part in parts]
 
 
 def _images(job: Job, part: Part) -> int:

@@ -179,10 +179,10 @@ def keep_listings(plan: RankPlan) -> list[Listing]:
     Raises:
         InputError: an images table lacks images of the cohort.
     """
-    found = listings(plan)
-    for name, listing in zip(LISTINGS, found, strict=True):
+    shares = listings(plan)
+    for name, listing in zip(LISTINGS, shares, strict=True):
         keep_listing(listing, plan.folder / name)
-    return found
+    return shares
 
 
 class _FileReporter(Listener):
