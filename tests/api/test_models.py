@@ -110,7 +110,7 @@ def test_what_is_no_image_is_an_error_of_one_line(
 
 
 def test_out_is_for_a_list(model: ps.Model, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ps.UsageError, match="out is for a list of paths"):
+    with pytest.raises(ps.UsageError, match="out needs a list of paths"):
         model.predict(folder / "a.png", out=tmp_path / "out")  # type: ignore[call-overload]
 
 
@@ -176,7 +176,7 @@ def test_a_spark_dataframe_gets_columns(
     assert found["text.png"]["prediction"] is None
     with pytest.raises(ps.UsageError, match="the DataFrame has the columns path: name the one"):
         model.predict(rows.select("path"))
-    with pytest.raises(ps.UsageError, match="out is for a list of paths"):
+    with pytest.raises(ps.UsageError, match="out needs a list of paths"):
         model.predict(rows, out=folder / "out")  # type: ignore[call-overload]
 
 

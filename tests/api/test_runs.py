@@ -120,7 +120,7 @@ def test_pixels_are_read_where_they_are_named(table: Path) -> None:
 def test_a_table_that_is_not_there_is_refused(table: Path) -> None:
     with pytest.raises(ps.UsageError, match=r"no column 'url' \(did you mean 'uri'\?\)"):
         ps.read_table(table, columns=["url"])
-    with pytest.raises(ps.InputError, match="no table there"):
+    with pytest.raises(ps.InputError, match="no such table"):
         ps.read_table(table / "cohort")
     with pytest.raises(ps.UsageError, match="s3://bucket/x"):
         ps.read_table("s3://bucket/x")

@@ -76,7 +76,7 @@ def test_what_the_listing_passed_over_is_said(
     (images / "linked.png").symlink_to(folder / "bundle")
     result = predict(folder / "bundle", [str(images)], tmp_path / "out", None, quiet=True)
     command._say(result)
-    assert "found in the listing: 1 symlinks left out\n" in capsys.readouterr().out
+    assert "found in the listing: 1 symlink left out\n" in capsys.readouterr().out
 
 
 def test_one_image_starts_no_spark(folder: Path) -> None:

@@ -58,11 +58,12 @@ def test_a_stage_shows_its_elapsed_time_from_the_first_second(stages: Screens) -
 
 def test_what_runs_inside_a_stage_is_shown_below_it(stages: Screens) -> None:
     both = [
-        lines for _, lines in stages.moments if any("of 40 steps" in line for line in lines[-1:])
+        lines[-2:]
+        for _, lines in stages.moments
+        if len(lines) > 1 and lines[-2].split()[:1] == ["train"] and "of 40 steps" in lines[-1]
     ]
     assert both
-    outer, inner = both[-1][-2:]
-    assert outer.split()[0] == "train"
+    _, inner = both[-1]
     assert "of 40 steps, 1 s so far, loss" in inner
 
 

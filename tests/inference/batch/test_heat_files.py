@@ -201,7 +201,7 @@ def test_a_model_that_was_replaced_is_not_explained(tmp_path: Path, images: Path
     model = ps.load(folder)
     shutil.rmtree(folder)
     write_untrained(folder, seed=2)
-    with pytest.raises(BundleError, match="another model now stands there"):
+    with pytest.raises(BundleError, match="was replaced by another model"):
         model.explain(images / "a.png")
 
 
