@@ -36,7 +36,7 @@ export function sourceText(source) {
   return SOURCES[source] ?? visible(source ?? "");
 }
 
-const METHODS = { cam: "class activation map", grad_cam: "Grad-CAM", attention: "attention, gradient-weighted" };
+const METHODS = { cam: "class activation map", grad_cam: "Grad-CAM", hires_cam: "HiResCAM", attention: "attention, gradient-weighted" };
 
 /** How a heat map was made. */
 export function methodText(method) {
