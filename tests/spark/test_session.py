@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -112,3 +113,11 @@ def test_a_master_that_does_not_answer_is_told_soon(master: str, words: str) -> 
     assert words in line
     assert "--master" in line
     assert time.monotonic() - started < 60
+
+
+def test_an_active_session_stays_where_another_thread_enters(spark: SparkSession) -> None:
+    context = spark_session("local[7]")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(context.__enter__).result() is spark
+        pool.submit(context.__exit__, None, None, None).result()
+    assert spark.range(3).count() == 3

@@ -73,10 +73,9 @@ _EVERYWHERE = {
 }
 
 
-@contextlib.contextmanager
 def spark_session(
     master: str | None = None, conf: Mapping[str, str] | None = None
-) -> Iterator[SparkSession]:
+) -> contextlib.AbstractContextManager[SparkSession]:
     """A Spark session, stopped at the end if it was started here.
 
     In this order: the session that is already active (a notebook's, a managed platform's);
@@ -87,13 +86,18 @@ def spark_session(
         conf: Spark settings that win over those chosen here.
 
     Raises:
-        PlatformError: no Java, or the master does not answer.
+        PlatformError: no Java, or the master does not answer; when the context is entered.
     """
+    # Of the calling thread: another one, in which it may be entered, has none that is active.
     active = SparkSession.getActiveSession()
     if active is not None:
-        yield active
-        return
-    session = _start(master, dict(conf or {}))
+        return contextlib.nullcontext(active)
+    return _own_session(master, dict(conf or {}))
+
+
+@contextlib.contextmanager
+def _own_session(master: str | None, conf: dict[str, str]) -> Iterator[SparkSession]:
+    session = _start(master, conf)
     try:
         yield session
     except BaseException:
