@@ -118,6 +118,7 @@ from pulmospark.config.tracking import TrackingSettings
 from pulmospark.tracking.mlflow_store import MlflowStore
 before = dict(os.environ)
 MlflowStore(TrackingSettings(mlflow=sys.argv[1]), "x")
+os.environ.pop("_RJEM_MALLOC_CONF", None)  # of Polars, which MLflow imports where it is
 assert dict(os.environ) == before
 from mlflow.telemetry import get_telemetry_client
 print(get_telemetry_client())
