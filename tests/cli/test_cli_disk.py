@@ -78,7 +78,9 @@ def test_under_the_network_and_the_tables(order: list[str], tmp_path: Path, size
     alone = [*_ALONE, _MOUNT, "sh", size, str(disk)]
     if (may := _run(*alone, "true")).returncode:
         pytest.skip(f"no file system of one's own may be mounted here: {may.stderr.strip()}")
-    done = _run(*alone, *order, str(disk / "out"))
+    # A cache of its own, without the network of an earlier run.
+    cache = f"XDG_CACHE_HOME={disk / 'cache'}"
+    done = _run(*alone, "env", cache, *order, str(disk / "out"))
     _says_full(done.returncode, done.stderr)
 
 
