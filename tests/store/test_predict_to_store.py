@@ -19,7 +19,7 @@ from bundles import write_untrained
 from pulmospark.cli.main import cli
 from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
-from pulmospark.inference.batch.predict import plan_predict, predict
+from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
 from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
 from pulmospark.store.store import ConflictError, open_store
 from pulmospark.store.uri import StoreUri
@@ -92,6 +92,21 @@ def test_a_second_prediction_replaces_the_first_and_keeps_its_version(
     assert [row["uri"] for row in _rows(table, s3_endpoint)] == [str(images[0]), str(images[2])]
     assert len(_rows(table, s3_endpoint, version=0)) == 3
     assert not list((cache / "staged").rglob("*.parquet"))
+
+
+def test_what_was_scored_is_kept_where_it_could_not_be_published(
+    bundle: Path, images: list[Path], bucket: StoreUri, s3_endpoint: str
+) -> None:
+    plan = plan_predict(bundle, [str(p) for p in images], bucket / "out")
+    client = boto3.client("s3")
+    client.delete_bucket(Bucket=bucket.bucket)
+    with pytest.raises(InputError, match="no such bucket"):
+        plan.run(None, quiet=True)
+    assert list((work_of(staging_folder(bucket / "out")) / PARTS).glob("*.done"))
+    client.create_bucket(Bucket=bucket.bucket)
+    plan.run(None, quiet=True)
+    assert len(_rows(f"{bucket}out/predictions", s3_endpoint)) == 3
+    assert not work_of(staging_folder(bucket / "out")).exists()
 
 
 def test_what_is_no_output_is_not_overwritten(

@@ -82,11 +82,12 @@ class PredictPlan:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
             result = _run(self, workers_of(workers), work, quiet=quiet)
-        if self.address is not None and self.target is not None:
-            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
-                publish_folder(self.target, self.address, last=RECORD)
-                progress.to(1)
-            shutil.rmtree(self.target, ignore_errors=True)
+            # Inside: what is scored is kept until it is published.
+            if self.address is not None and self.target is not None:
+                with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                    publish_folder(self.target, self.address, last=RECORD)
+                    progress.to(1)
+                shutil.rmtree(self.target, ignore_errors=True)
         return result
 
 
