@@ -9,8 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import write_log
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import StoreUri
 
 _NUMBERS_A_GROUP = 65_536
 """rows of a row group that holds numbers alone"""
@@ -20,38 +23,59 @@ _PLACE_DIGITS = 9
 
 @dataclass(frozen=True)
 class Part:
-    """One Parquet file that a task wrote."""
+    """One Parquet file that a task wrote.
+
+    Attributes:
+        table: that it belongs to.
+        place: a path, or an address where the work folder is in a store.
+        rows: how many it has.
+    """
 
     table: str
-    path: Path
+    place: Place
     rows: int
 
+    @property
+    def path(self) -> Path:
+        """The file, of a work folder on a disk."""
+        assert isinstance(self.place, Path), self.place
+        return self.place
 
-def write_part(rows: pa.Table, target: Path) -> None:
-    """Write one Parquet file atomically.
+
+def write_part(rows: pa.Table, target: Place) -> None:
+    """Write one Parquet file atomically, to a disk or a store.
 
     Pixels are stored as they are (compressing them costs more than reading them) and without
     statistics, which would repeat whole images in the footer.
     """
+    if isinstance(target, StoreUri):
+        sink = pa.BufferOutputStream()
+        _write(rows, sink)
+        open_store(target).put(target.key, sink.getvalue().to_pybytes())
+        return
+    with files.whole_file(target) as aside:
+        _write(rows, aside)
+
+
+def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
     light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
     numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
-    with files.whole_file(target) as aside:
-        pq.write_table(
-            rows,
-            aside,
-            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
-            compression={
-                field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
-            },
-            use_dictionary=[
-                name for name in light if pa.types.is_string(rows.schema.field(name).type)
-            ],
-            write_statistics=light,
-        )
+    pq.write_table(
+        rows,
+        sink,
+        row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
+        compression={
+            field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
+        },
+        use_dictionary=[
+            name for name in light if pa.types.is_string(rows.schema.field(name).type)
+        ],
+        write_statistics=light,
+    )
 
 
-def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file.
+def read_part(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file, from a disk or a store.
 
     ``pyarrow.parquet.read_table`` does the same, but imports ``pyarrow.dataset`` first: 0.2 s of a
     processor.
@@ -59,8 +83,10 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         OSError: it cannot be read.
         pyarrow.ArrowInvalid: it is not a Parquet file.
+        ObjectMissingError: there is no such object.
+        SourceUnavailableError: the store fails.
     """
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return file.read(None if columns is None else list(columns))
 
 

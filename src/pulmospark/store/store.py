@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulmospark.core import limits
+from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.safe_text import first_line
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 _PAGE = 1_000
 _METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
@@ -182,6 +183,31 @@ class Store:
         with contextlib.suppress(ObjectMissingError), self._errors(key):
             obstore.delete(self._store, key)
 
+    def delete_below(self, prefix: str) -> None:
+        """Delete all objects whose keys begin with a prefix, ``folder/``.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        keys = [stored.uri.key for stored in self.list(prefix)]
+        for start in range(0, len(keys), store_limits.DELETED_AT_ONCE):
+            with contextlib.suppress(ObjectMissingError), self._errors(prefix):
+                obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the bucket, without its bytes coming here.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(source):
+            obstore.copy(self._store, source, target)
+
     def probe(self, folder: str) -> None:
         """Check that the store heeds conditions: one that ignores them loses commits unseen.
 
@@ -273,6 +299,16 @@ def open_store(uri: StoreUri) -> Store:
 def _opened(scheme: str, bucket: str, _process: int) -> Store:
     # By process: a client's threads do not live on in a forked child.
     return Store(StoreUri(scheme, bucket, ""))
+
+
+def in_parallel(request: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """Answers to requests, in order, ``limits.STORE_REQUESTS`` at a time.
+
+    Raises:
+        Exception: what a request raised first.
+    """
+    with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
+        return list(pool.map(request, items))
 
 
 def read_many(uris: Iterable[tuple[StoreUri, int]]) -> Iterator[bytes | ObjectMissingError]:
