@@ -10,6 +10,7 @@ from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.parts import (
     Part,
     link_parts,
+    part_bytes,
     parts_of,
     publish_table,
     read_part,
@@ -32,6 +33,7 @@ __all__ = [
     "evened",
     "link_parts",
     "listed_chunks",
+    "part_bytes",
     "parts_of",
     "publish_table",
     "read_chunk",

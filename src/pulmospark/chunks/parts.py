@@ -33,21 +33,33 @@ def write_part(rows: pa.Table, target: Path) -> None:
     Pixels are stored as they are (compressing them costs more than reading them) and without
     statistics, which would repeat whole images in the footer.
     """
+    with files.whole_file(target) as aside:
+        _write(rows, aside)
+
+
+def part_bytes(rows: pa.Table) -> bytes:
+    """The content of the file that :func:`write_part` writes."""
+    sink = pa.BufferOutputStream()
+    _write(rows, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
     light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
     numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
-    with files.whole_file(target) as aside:
-        pq.write_table(
-            rows,
-            aside,
-            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
-            compression={
-                field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
-            },
-            use_dictionary=[
-                name for name in light if pa.types.is_string(rows.schema.field(name).type)
-            ],
-            write_statistics=light,
-        )
+    pq.write_table(
+        rows,
+        sink,
+        row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
+        compression={
+            field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
+        },
+        use_dictionary=[
+            name for name in light if pa.types.is_string(rows.schema.field(name).type)
+        ],
+        write_statistics=light,
+    )
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -20,6 +20,7 @@ from pulmospark.core.delta_log import LOG, rows_of, schema_of
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.hashing import value_id
+from pulmospark.core.locations import check_local
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.credentials import open_options, plain_http
@@ -78,6 +79,22 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
             (aside / target.name / name).write_bytes(store.get(entry.uri.key))
     files.forget_oldest(target.parent.parent, limits.STORE_FETCHED_MAX)
     return target
+
+
+def bundle_here(bundle: Path | StoreUri) -> Path:
+    """The folder of a bundle on this machine; one in a store is fetched.
+
+    Raises:
+        UsageError: the path was made from another address.
+        InputError, SourceUnavailableError, PlatformError: as :func:`fetch_folder`.
+    """
+    if not isinstance(bundle, StoreUri):
+        return check_local(bundle).expanduser().absolute()
+    return fetch_folder(
+        bundle,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
+    )
 
 
 def _plain(name: str) -> str:
@@ -180,7 +197,7 @@ def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> None:
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
     from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
 
-    options = _storage_options(uri)
+    options = storage_options(uri)
     try:
         table = DeltaTable(str(uri), storage_options=options)
     except TableNotFoundError:
@@ -193,7 +210,7 @@ def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> None:
     table.create_write_transaction(actions, "overwrite", schema)
 
 
-def _storage_options(uri: StoreUri) -> dict[str, str]:
+def storage_options(uri: StoreUri) -> dict[str, str]:
     """As deltalake takes them: what it does not find in the environment itself."""
     if uri.scheme != "s3":
         return {}
