@@ -24,6 +24,7 @@ from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableE
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.credentials import open_options, plain_http
+from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before, repeated
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -84,16 +85,30 @@ class Store:
             SourceUnavailableError: the store fails.
             InputError: a key is there that no path can express (``a//b``, ``a/../b``).
         """
+        last: str | None = None
+        tries = 0
+        while True:
+            try:
+                for stored in self._list_after(last, prefix):
+                    last, tries = stored.uri.key, 0
+                    if last.startswith(prefix):
+                        yield stored
+                return
+            except BrokenOffError as error:  # in the middle: it resumes there
+                tries += 1
+                pause_before(tries, error)
+
+    def _list_after(self, last: str | None, prefix: str) -> Iterator[StoredObject]:
         import obstore  # noqa: PLC0415 - only where a store is used
 
         # obstore's own prefix ends at a slash.
-        folder = prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0] or None
         with self._errors(prefix):
-            for page in obstore.list(self._store, folder or None, chunk_size=_PAGE):
+            for page in obstore.list(self._store, folder, offset=last, chunk_size=_PAGE):
                 for meta in page:
-                    if meta["path"].startswith(prefix):
-                        yield self._found(meta)
+                    yield self._found(meta)
 
+    @repeated
     def head(self, key: str) -> StoredObject:
         """Size, time and etag of an object.
 
@@ -106,6 +121,7 @@ class Store:
         with self._errors(key):
             return self._found(obstore.head(self._store, key))
 
+    @repeated
     def get(self, key: str, bytes_max: int | None = None) -> bytes:
         """The content of an object.
 
@@ -126,6 +142,7 @@ class Store:
                 return bytes(result.bytes())
             return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
 
+    @repeated
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Some bytes of an object.
 
@@ -150,28 +167,36 @@ class Store:
         """Write an object where none is; its etag.
 
         After a connection that broke the request is repeated, and may then find its own object:
-        the one that is there is compared before a conflict is raised.
+        the one that is there is compared before a conflict is raised. Where two writers may write
+        the same bytes, these must name the writer, or both take the object for their own.
 
         Raises:
             ConflictError: another object is there.
             SourceUnavailableError: the store fails.
         """
-        try:
-            return self._put(key, data, "create")
-        except ConflictError:
-            if self.get(key, len(data) + 1) == data:
-                return self.head(key).etag
-            raise
+        return self._put_once(key, data, "create")
 
     def put_if(self, key: str, data: bytes, etag: str) -> str | None:
         """Write an object over the one with this etag; the new etag.
+
+        As for :meth:`put_new`, an object with the same bytes is no conflict.
 
         Raises:
             ConflictError: it was changed meanwhile.
             SourceUnavailableError: the store fails.
         """
-        return self._put(key, data, {"e_tag": etag})
+        return self._put_once(key, data, {"e_tag": etag})
 
+    def _put_once(self, key: str, data: bytes, mode: Any) -> str | None:
+        try:
+            return self._put(key, data, mode)
+        except ConflictError:
+            with contextlib.suppress(ObjectMissingError):
+                if self.get(key, len(data) + 1) == data:
+                    return self.head(key).etag
+            raise
+
+    @repeated
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is no error.
 
@@ -218,7 +243,7 @@ class Store:
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
         key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
-        first = self._put(key, b"1", "create")
+        first = self.put_new(key, b"1")
         try:
             heeded = 0
             for mode in ("create", {"e_tag": f"{first or ''}0"}):
@@ -236,6 +261,7 @@ class Store:
             with contextlib.suppress(SourceUnavailableError):  # what was found out is what counts
                 self.delete(key)
 
+    @repeated
     def _put(self, key: str, data: bytes, mode: Any) -> str | None:
         import obstore  # noqa: PLC0415
 
@@ -279,7 +305,8 @@ class Store:
                     "cloud's own files, and this machine has no role: set them up, or "
                     "AWS_SKIP_SIGNATURE=true for a public bucket"
                 ) from None
-            raise SourceUnavailableError(
+            kind = SourceUnavailableError if has_given_up(error) else BrokenOffError
+            raise kind(
                 f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
                 "store, and rerun the command"
             ) from None
@@ -375,6 +402,8 @@ def _open(bucket: StoreUri) -> ObjectStore:
     }
     client: ClientConfig = {
         "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
+        # By default 30 s with the body, in which no large part gets through a slow line.
+        "timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
         "allow_http": plain_http(bucket.scheme),
     }
     if bucket.scheme == "s3":
