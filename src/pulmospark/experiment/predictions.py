@@ -61,6 +61,8 @@ def tested_images(
             "heat_map": F.lit(None).cast("string"),
             "outside_lungs": F.lit(None).cast("double"),
             "hottest_tenth": F.lit(None).cast("string"),
+            "size_bytes": F.lit(None).cast("bigint"),
+            "modified_ns": F.lit(None).cast("bigint"),
         }
     ).select(schemas.PREDICTIONS.names)
 
