@@ -34,7 +34,7 @@ def copy(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
 
 
 def test_evaluated_twice_is_the_same(copy: FinishedRun, spark: SparkSession) -> None:
-    again = pipeline.run_evaluate(copy.experiment, copy.folder, spark)
+    again = pipeline.run_evaluate(copy.experiment, copy.folder)
     assert again.evaluation == copy.result.evaluate.evaluation
     assert again.cross_validation == copy.result.evaluate.cross_validation
     assert again.model_id == copy.result.evaluate.model_id
@@ -46,7 +46,7 @@ def test_a_model_of_another_cohort_is_not_evaluated(
     other = copy.experiment.model_copy(update={"seed": 77})
     pipeline.run_split(other, copy.folder, spark)
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train"):
-        pipeline.run_evaluate(other, copy.folder, spark)
+        pipeline.run_evaluate(other, copy.folder)
     assert (copy.folder.evaluation / "evaluation.json").is_file()  # the old one stays
 
 
@@ -99,7 +99,7 @@ def test_images_without_a_score_are_told(copy: FinishedRun, spark: SparkSession)
         uris = sorted(set(rows["uri"].to_pylist()))[1:]
         pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
     with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ images"):
-        pipeline.run_evaluate(copy.experiment, copy.folder, spark)
+        pipeline.run_evaluate(copy.experiment, copy.folder)
 
 
 def test_tables_of_another_size_or_time_are_not_trained_on(
