@@ -38,6 +38,7 @@ _STAGES = (
     "pulmospark.training.train",
     "pulmospark.experiment.evaluate",
     "pulmospark.experiment.audit",
+    "pulmospark.experiment.run_result",
     "pulmospark.report.page",
 )
 
@@ -122,9 +123,7 @@ def run_train(
         return result
 
 
-def run_evaluate(
-    experiment: Experiment, run: RunFolder, *, quiet: bool = False
-) -> EvaluateResult:
+def run_evaluate(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> EvaluateResult:
     """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`; needs no Spark."""
     from pulmospark.experiment.evaluate import evaluate
 
