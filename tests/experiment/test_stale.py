@@ -33,7 +33,7 @@ def copy(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
     return type(finished_run)(finished_run.experiment, RunFolder(root), finished_run.result)
 
 
-def test_evaluated_twice_is_the_same(copy: FinishedRun, spark: SparkSession) -> None:
+def test_evaluated_twice_is_the_same(copy: FinishedRun) -> None:
     again = pipeline.run_evaluate(copy.experiment, copy.folder)
     assert again.evaluation == copy.result.evaluate.evaluation
     assert again.cross_validation == copy.result.evaluate.cross_validation
@@ -92,7 +92,7 @@ def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:
         pipeline.run_report(copy.experiment, copy.folder)
 
 
-def test_images_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
+def test_images_without_a_score_are_told(copy: FinishedRun) -> None:
     for part in (copy.folder.training / "scores").glob("*.parquet"):
         rows = pq.read_table(part)
         part.unlink()  # it may be a link, whose file is not ours to write in

@@ -1,7 +1,7 @@
 """Spare a training process torch's compiler, which it never uses.
 
-Every optimiser and ``DistributedDataParallel`` import ``torch._dynamo`` to tell the compiler, should
-it be at work, what to leave alone. The import takes longer than that of torch itself.
+Every optimiser and ``DistributedDataParallel`` import ``torch._dynamo`` to instruct a compiler that
+might be at work. The import takes longer than that of torch itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,18 @@ import torch
 _NAME = "torch._dynamo"
 
 
-class _WithoutCompiler(ModuleType):
-    """The parts of ``torch._dynamo`` that code run eagerly calls; anything else imports it."""
+def run_eagerly() -> None:
+    """Let optimisers work without the compiler, until something asks for more of it.
+
+    For a process that is our own, after ``torch.distributed`` has been initialised, which asks a
+    compiler that is there for more.
+    """
+    if _NAME not in sys.modules:
+        sys.modules[_NAME] = torch._dynamo = _NoCompiler(_NAME)
+
+
+class _NoCompiler(ModuleType):
+    """What code that runs eagerly calls of ``torch._dynamo``; anything else imports it."""
 
     utils = SimpleNamespace(get_optimize_ddp_mode=lambda: "no_optimization")
 
@@ -28,23 +38,12 @@ class _WithoutCompiler(ModuleType):
         return function
 
     @staticmethod
-    def graph_break(*_: Any, **__: Any) -> None:
+    def graph_break() -> None:
         """Nothing: there is no graph."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system's own questions
+        if name.startswith("__"):  # Python's import system looks for these
             raise AttributeError(name)
-        return getattr(_imported(), name)
-
-
-def _imported() -> ModuleType:
-    if isinstance(sys.modules.get(_NAME), _WithoutCompiler):
-        del sys.modules[_NAME]
-        del torch._dynamo
-    return importlib.import_module(_NAME)
-
-
-def run_eagerly() -> None:
-    """Let optimisers work without the compiler in this process, until something asks for it."""
-    if _NAME not in sys.modules:
-        sys.modules[_NAME] = torch._dynamo = _WithoutCompiler(_NAME)
+        if sys.modules.get(_NAME) is self:
+            del sys.modules[_NAME], torch._dynamo
+        return getattr(importlib.import_module(_NAME), name)
