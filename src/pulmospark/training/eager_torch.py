@@ -1,7 +1,7 @@
 """Spare a training process torch's compiler, which it never uses.
 
-Every optimiser and ``DistributedDataParallel`` import ``torch._dynamo`` to instruct a compiler that
-might be at work. The import takes longer than that of torch itself.
+Every optimiser and ``DistributedDataParallel`` import ``torch._dynamo`` to instruct a compiler
+that might be at work. The import takes longer than that of torch itself.
 """
 
 from __future__ import annotations
