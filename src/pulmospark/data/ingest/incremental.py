@@ -90,12 +90,12 @@ def _listed(manifest: Path) -> tuple[Hashes, Hashes]:
 
 
 def _image_hashes(part: Path) -> Hashes:
-    listed = pq.read_table(part, columns=["listed"]).column(0)
+    listed = chunks.read_part(part, columns=["listed"]).column(0)
     return np.asarray(pc.fill_null(listed, 0).to_numpy()).view(np.uint64)
 
 
 def _reject_hashes(part: Path) -> Hashes:
-    rows = pq.read_table(part, columns=[*FILE_KEY, "reason"])
+    rows = chunks.read_part(part, columns=[*FILE_KEY, "reason"])
     keys = hashes(rows, FILE_KEY)
     passing = np.asarray([reason in PASSING for reason in rows["reason"].to_pylist()], dtype=bool)
     return np.where(passing, np.uint64(0), keys)
