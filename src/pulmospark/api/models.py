@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, overload
@@ -29,7 +29,7 @@ from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from pulmospark.inference.batch.tasks import Scorer
     from pulmospark.inference.explain.explainer import Explainer
@@ -123,8 +123,8 @@ class Model:
         """Predict the class of an image, of many, or of each row of a Spark DataFrame.
 
         One image, and a list of up to 256 image files, are scored in this process. A longer list,
-        or one with folders, patterns, CSV files or images tables, is scored on Spark, in the
-        session that is active or in one that is started for it.
+        or one with folders, patterns, CSV files or images tables, is scored on Spark, if a session
+        is active or the images repay its start, else by processes on this machine.
 
         Args:
             images: path of one image; a list of what ``pulmospark predict`` takes; or a
@@ -241,6 +241,7 @@ class Model:
         self, paths: list[str], out: PathLike | None, settings: ScoringSettings, *, quiet: bool
     ) -> pd.DataFrame:
         from pulmospark.report.frames import scored_frame  # noqa: PLC0415 - half a second
+        from pulmospark.spark.engine_choice import EngineChoice  # noqa: PLC0415
 
         with contextlib.ExitStack() as stack:
             if out is None:
@@ -255,8 +256,8 @@ class Model:
             if named <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
                 result = self._here(plan).run(None, quiet=True)
             else:
-                with _session() as spark:
-                    result = plan.run(spark, quiet=quiet)
+                with EngineChoice() as workers:
+                    result = plan.run(workers, quiet=quiet)
             folder = result.folder or target
             return scored_frame(
                 pq.read_table(folder / "predictions"),
@@ -331,11 +332,3 @@ def _paths(images: Any) -> list[str]:
         raise UsageError(
             f"predict takes a path, a list of paths or a Spark DataFrame: {error}"
         ) from error
-
-
-@contextlib.contextmanager
-def _session() -> Iterator[SparkSession]:
-    from pulmospark.spark.session import spark_session  # noqa: PLC0415 - seconds
-
-    with spark_session() as spark:
-        yield spark

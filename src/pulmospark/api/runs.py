@@ -17,6 +17,7 @@ from pulmospark.audit.results import AuditReport
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
+from pulmospark.core.extras import check_pyspark
 from pulmospark.core.locations import PathLike
 from pulmospark.core.store_uri import place_of_text
 from pulmospark.experiment.check import check_experiment
@@ -64,6 +65,7 @@ def run(
     Example:
         >>> run = ps.run("my.toml", settings={"split.folds": 5})  # doctest: +SKIP
     """
+    check_pyspark()
     from pulmospark.experiment.audit import check_strict  # noqa: PLC0415
     from pulmospark.experiment.pipeline import run_all  # noqa: PLC0415
     from pulmospark.spark.session import spark_session  # noqa: PLC0415

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     EXPERIMENT is its TOML file, or the folder of a run. With an external TABLE (the output of
     `pulmospark ingest`) EXPERIMENT is a run or a bundle, and external performance is compared
     with internal performance; each may lie in a store. Images and slices are always evaluated one
-    by one; --level adds metrics per CT scan or patient.
+    by one; --level adds metrics per CT scan or patient. Spark starts only for a TABLE.
 
     \b
     Examples:
@@ -90,8 +90,7 @@ def command(
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
 
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
-        result = pipeline.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
+    result = pipeline.run_evaluate(experiment, run, quiet=quiet or as_json)
     common.say_result(
         result,
         lambda: printing.say_evaluate(result, phantoms=experiment.phantoms),

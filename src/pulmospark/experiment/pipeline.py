@@ -44,6 +44,7 @@ _STAGES = (
     "pulmospark.training.train",
     "pulmospark.experiment.evaluate",
     "pulmospark.experiment.audit",
+    "pulmospark.experiment.run_result",
     "pulmospark.report.page",
 )
 
@@ -128,14 +129,12 @@ def run_train(
         return result
 
 
-def run_evaluate(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
-) -> EvaluateResult:
-    """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
+def run_evaluate(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> EvaluateResult:
+    """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`; needs no Spark."""
     from pulmospark.experiment.evaluate import evaluate
 
     with _stage(experiment, run, "evaluate", quiet=quiet):
-        return evaluate(experiment, run, spark)
+        return evaluate(experiment, run)
 
 
 def run_audit(
@@ -212,7 +211,7 @@ def _run_all(
     check_classes(experiment.evaluate, parted.classes)  # before hours of training
     expanded = run_expand(experiment, run, spark, quiet=quiet)
     trained = run_train(experiment, run, spark, quiet=quiet)
-    evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
+    evaluated = run_evaluate(experiment, run, quiet=quiet)
     audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
     report = run_report(experiment, run, quiet=quiet)
     return RunResult(

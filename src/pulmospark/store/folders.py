@@ -17,12 +17,11 @@ from typing import Any
 
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import LOG, rows_of, schema_of
-from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.core.extras import how_to_install
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.safe_text import first_line
-from pulmospark.store.credentials import open_options, plain_http
+from pulmospark.store.delta import check_delta, storage_options
 from pulmospark.store.store import (
     ConflictError,
     ObjectMissingError,
@@ -138,7 +137,7 @@ def check_target(uri: StoreUri, record: str) -> None:
                 f"{uri}: is not empty ({other.uri.key!r:.100}), and not an output of this kind: "
                 "choose another --out"
             ) from None
-    _check_delta(uri)
+    check_delta(uri)
     store.probe(uri.prefix)
 
 
@@ -233,13 +232,13 @@ def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:
         InputError: there is no such table or version.
         SourceUnavailableError: the store fails.
     """
-    _check_delta(uri)
+    check_delta(uri)
     import pyarrow as pa  # noqa: PLC0415
     from deltalake import DeltaTable  # noqa: PLC0415
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
 
     try:
-        opened = DeltaTable(str(uri), version=version, storage_options=_storage_options(uri))
+        opened = DeltaTable(str(uri), version=version, storage_options=storage_options(uri))
         added = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
     except TableNotFoundError:
         raise InputError(f"{uri}: no such table in version {version}") from None
@@ -253,7 +252,7 @@ def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> int:
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
     from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
 
-    options = _storage_options(uri)
+    options = storage_options(uri)
     try:
         table = DeltaTable(str(uri), storage_options=options)
     except TableNotFoundError:
@@ -266,23 +265,3 @@ def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> int:
     table.create_write_transaction(actions, "overwrite", schema)
     table.update_incremental()
     return int(table.version())
-
-
-def _storage_options(uri: StoreUri) -> dict[str, str]:
-    """As deltalake takes them: what it does not find in the environment itself."""
-    if uri.scheme != "s3":
-        return {}
-    options: dict[str, Any] = {f"aws_{key}": value for key, value in open_options().items()}
-    if plain_http(uri.scheme):
-        options["aws_allow_http"] = "true"
-    return {**options, "aws_conditional_put": "etag"}
-
-
-def _check_delta(uri: StoreUri) -> None:
-    try:
-        import deltalake  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise PlatformError(
-            f"{uri}: tables in a store are Delta tables, which need deltalake: "
-            f"{how_to_install('store')}"
-        ) from error

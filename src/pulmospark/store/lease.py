@@ -162,15 +162,9 @@ def _busy(uri: StoreUri, writer: Writer | None) -> UsageError:
 
 
 def _replace(uri: StoreUri, record: Published, etag: str) -> str:
-    """Write a record over the one with this etag; a repeated request may meet its own answer."""
-    store, key = open_store(uri), (uri / NAME).key
     try:
-        return store.put_if(key, record.content(), etag) or ""
+        return open_store(uri).put_if((uri / NAME).key, record.content(), etag) or ""
     except (ConflictError, ObjectMissingError):
-        with contextlib.suppress(ObjectMissingError):
-            content, now = store.read(key, mirror_limits.PUBLISHED_BYTES_MAX)
-            if content == record.content():
-                return now
         raise ConflictError(
             f"{uri}: another process took over the run's folder, or deleted it, while this one "
             "was silent: nothing more was published; rerun the command"

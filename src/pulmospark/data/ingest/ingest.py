@@ -289,13 +289,13 @@ def _publish(
 def _count(table: Path, column: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for part in chunks.parts_of(table):
-        counts.update(pq.read_table(part, columns=[column]).column(0).to_pylist())
+        counts.update(chunks.read_part(part, columns=[column]).column(0).to_pylist())
     return dict(sorted(counts.items()))
 
 
 def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
     """Number of rows of a table that a column selects; null does not."""
-    columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
+    columns = (chunks.read_part(part, [column]).column(0) for part in chunks.parts_of(table))
     return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
 
 

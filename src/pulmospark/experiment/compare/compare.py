@@ -86,7 +86,7 @@ def _compare(
         made_from = arm_id(arm.settings, place)
         if not is_done(place, made_from):
             pipeline.run_train(arm.settings, place, spark, quiet=quiet)
-            pipeline.run_evaluate(arm.settings, place, spark, quiet=quiet)
+            pipeline.run_evaluate(arm.settings, place, quiet=quiet)
             pipeline.write_page(arm.settings, place)
             note_done(place, made_from)
         # Afterwards: if the store refuses, the arm is not retrained.

@@ -167,7 +167,7 @@ def _reproduce(
     experiment = experiment.model_copy(update={"expand": expand})
     expanded = pipeline.run_expand(experiment, run, spark, quiet=quiet)
     trained = pipeline.run_train(experiment, run, spark, quiet=quiet)
-    evaluation = pipeline.run_evaluate(experiment, run, spark, quiet=quiet).evaluation
+    evaluation = pipeline.run_evaluate(experiment, run, quiet=quiet).evaluation
     if experiment.audit.enabled:
         pipeline.run_audit(experiment, run, spark, quiet=quiet)
     leak = None
