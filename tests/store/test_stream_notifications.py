@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 
 import boto3
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pulmospark.config.stream import StreamSettings

@@ -19,8 +19,8 @@ from pulmospark.cli import common
 if TYPE_CHECKING:
     from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.config.stream import StreamSettings
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.inference.stream.service import StreamResult
-    from pulmospark.store.uri import StoreUri
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
 

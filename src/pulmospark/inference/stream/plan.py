@@ -25,7 +25,6 @@ from pulmospark.inference.stream.stored_inbox import StoredInbox
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import absolute
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.store.folders import bundle_here
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def plan_stream(
     if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
         raise InputError(f"--sample {sample}: no such folder: name one with images")
     plan = StreamPlan(
-        bundle=read_bundle(bundle_here(bundle)),
+        bundle=read_bundle(bundle),
         inbox=folder,
         target=out,
         settings=settings,

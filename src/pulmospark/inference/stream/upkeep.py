@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pulmospark.core import stream_limits as limits
-from pulmospark.store.folders import storage_options
+from pulmospark.store.delta import storage_options
 from pulmospark.store.places import DiskPlace, Place, StorePlace
 
 
