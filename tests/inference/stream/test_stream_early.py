@@ -15,8 +15,10 @@ import pytest
 
 from pulmospark.core.errors import PlatformError
 from pulmospark.inference.stream.ledger import StreamState
-from pulmospark.inference.stream.service import StreamPlan, plan_stream, run_stream
-from pulmospark.inference.stream.store import INNER, STATE
+from pulmospark.inference.stream.output import STATE
+from pulmospark.inference.stream.plan import StreamPlan, plan_stream
+from pulmospark.inference.stream.service import run_stream
+from pulmospark.inference.stream.store import INNER
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
