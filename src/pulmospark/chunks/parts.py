@@ -68,16 +68,6 @@ def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
     )
 
 
-def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
-    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
-    pq.write_table(
-        rows,
-        sink,
-        row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
-        **write_options(rows.schema),
-    )
-
-
 def read_part(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one Parquet file, from a disk or a store.
 
