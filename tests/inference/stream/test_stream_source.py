@@ -97,7 +97,7 @@ def test_the_reader_brings_entries_that_are_not_committed(
     assert reader.initialOffset() == {"entry": 0}
     first = state.plan([_arrival(images / "a.png")])
     second = state.plan([])
-    state.commit(first, [], [], [])
+    state.commit(first, 0, [], [])
     assert reader.initialOffset() == {"entry": first}
     assert reader.latestOffset() == {"entry": second}
     pieces = reader.partitions({"entry": 0}, {"entry": second})
