@@ -6,11 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.local import LocalPool, ThisProcess
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.extras import has_pyspark
@@ -90,7 +90,7 @@ class EngineChoice:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """Check Spark's executors, if it is already certain that they are used."""
         if self._spark_because is not None:
             self.executor_for(0).check(reads=reads, folder=folder)
