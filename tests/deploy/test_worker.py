@@ -1,4 +1,4 @@
-"""An executor with no more than ``deploy/worker.txt``, in an environment that Spark ships to it."""
+"""An executor with no more than ``deploy/worker.txt``, and an environment that Spark ships."""
 
 from __future__ import annotations
 
