@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from reference_words import sayings, table
 
-from pulmospark.core import limits, serve_limits
+from pulmospark.core import lake_limits, limits, mirror_limits, serve_limits, store_limits
 
 
 def limits_page() -> str:
     """Every limit with its value and its reason."""
-    meanings = sayings(limits) | sayings(serve_limits)
-    both = vars(limits) | vars(serve_limits)
+    rooms = (limits, serve_limits, store_limits, lake_limits, mirror_limits)
+    meanings = {name: text for room in rooms for name, text in sayings(room).items()}
+    both = {name: value for room in rooms for name, value in vars(room).items()}
     values = {name: value for name, value in both.items() if name.isupper()}
     if silent := values.keys() - meanings.keys():
         raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
@@ -18,6 +19,7 @@ def limits_page() -> str:
         (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
         for name, value in values.items()
     ]
-    return "# Limits\n\nFrom `core/limits.py` and `core/serve_limits.py`, in order.\n\n" + table(
+    files = ", ".join(f"`core/{room.__name__.rpartition('.')[2]}.py`" for room in rooms)
+    return f"# Limits\n\nFrom {files}, in order.\n\n" + table(
         ("limit", "value", "unit and reason"), rows
     )

@@ -1,0 +1,91 @@
+"""Open a published table, on a disk or in a store, by its Delta log."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulmospark.core import files
+from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
+from pulmospark.core.safe_text import first_line
+from pulmospark.store.delta import check_delta, storage_options
+from pulmospark.store.store import ConflictError
+from pulmospark.store.uri import StoreUri
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+
+def open_table(place: Path | StoreUri, version: int | None = None) -> DeltaTable:
+    """A table as it is now, or as it was.
+
+    Args:
+        place: folder of the table, or its address.
+        version: of the table; ``None``: the newest.
+
+    Raises:
+        InputError: there is no table, or no such version.
+        PlatformError: deltalake is missing, or the disk fails.
+        SourceUnavailableError: the store fails.
+    """
+    table = find_table(place)
+    if table is None:
+        raise InputError(f"{place}: no Delta table: name the folder that holds _delta_log")
+    if version is not None and version != table.version():
+        if not 0 <= version <= table.version():
+            raise InputError(
+                f"{place}: has no version {version}: its versions are 0 to {table.version()}"
+            )
+        with delta_errors(place):
+            table.load_as_version(version)
+    return table
+
+
+def find_table(place: Path | StoreUri) -> DeltaTable | None:
+    """The newest version of a table; ``None``: there is none. See :func:`open_table`."""
+    check_delta(place)
+    from deltalake import DeltaTable  # noqa: PLC0415 - only where versions are asked for
+    from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
+
+    with delta_errors(place):
+        try:
+            return DeltaTable(str(place), storage_options=options_of(place))
+        except TableNotFoundError:
+            return None
+
+
+def options_of(place: Path | StoreUri) -> dict[str, str]:
+    """Options of deltalake for a place; none for a disk."""
+    return storage_options(place) if isinstance(place, StoreUri) else {}
+
+
+@contextlib.contextmanager
+def delta_errors(place: Path | StoreUri) -> Iterator[None]:
+    """Turn deltalake's errors into ours.
+
+    Raises:
+        ConflictError: another writer committed at the same time.
+        SourceUnavailableError: the store fails.
+        PlatformError: the disk fails.
+    """
+    from deltalake.exceptions import (  # noqa: PLC0415
+        CommitFailedError,
+        DeltaError,
+        TableNotFoundError,
+    )
+
+    try:
+        with contextlib.nullcontext() if isinstance(place, StoreUri) else files.disk_errors(place):
+            yield
+    except TableNotFoundError:
+        raise
+    except CommitFailedError as error:
+        raise ConflictError(
+            f"{place}: another writer committed at the same time ({first_line(error)}): run the "
+            "command again"
+        ) from None
+    except (DeltaError, OSError) as error:
+        kind = SourceUnavailableError if isinstance(place, StoreUri) else PlatformError
+        raise kind(f"{place}: the table's log: {first_line(error)}") from None
