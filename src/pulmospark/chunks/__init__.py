@@ -11,6 +11,7 @@ from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.parts import (
     Part,
     link_parts,
+    part_bytes,
     parts_of,
     publish_table,
     read_part,
@@ -34,6 +35,7 @@ __all__ = [
     "link_parts",
     "listed_chunks",
     "merged_rows",
+    "part_bytes",
     "parts_of",
     "publish_table",
     "read_chunk",

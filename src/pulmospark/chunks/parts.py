@@ -44,12 +44,18 @@ class Part:
 def write_part(rows: pa.Table, target: Place) -> None:
     """Write one Parquet file atomically, to a disk or a store; see `.compaction.write_options`."""
     if isinstance(target, StoreUri):
-        sink = pa.BufferOutputStream()
-        _write(rows, sink)
-        open_store(target).put(target.key, sink.getvalue().to_pybytes())
+        open_store(target).put(target.key, part_bytes(rows))
         return
     with files.whole_file(target) as aside:
         _write(rows, aside)
+
+
+def part_bytes(rows: pa.Table) -> bytes:
+    """The content of the file that :func:`write_part` writes."""
+    sink = pa.BufferOutputStream()
+    _write(rows, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
