@@ -24,6 +24,13 @@ class Server:
         self.delay_s = delay_s
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.modified = datetime(2026, 1, 1, tzinfo=UTC)
+        self.endpoint = ""
+
+    async def start(self) -> asyncio.Server:
+        """Listen on a free port."""
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The requests of one connection."""
@@ -45,7 +52,7 @@ class Server:
                 if method != "HEAD":
                     writer.write(answer)
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -109,9 +116,10 @@ class Server:
 
 async def main(delay_ms: float) -> None:
     """Serve until the process is ended."""
-    server = await asyncio.start_server(Server(delay_ms / 1000).serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    server = Server(delay_ms / 1000)
+    listening = await server.start()
+    print(server.endpoint.rpartition(":")[2], flush=True)
+    await listening.serve_forever()
 
 
 if __name__ == "__main__":

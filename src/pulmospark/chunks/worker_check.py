@@ -25,19 +25,16 @@ MODULES = (
     "imagecodecs",
     "numpy",
     "openvino",
-    "pandas",
     "PIL",
     "psutil",
     "pyarrow",
     "pydantic",
     "pydicom",
     "safetensors",
-    "scipy",
     "simplejpeg",
-    "torch",
-    "torchvision",
 )
-"""packages whose code tasks run; of the driver's others they have no need"""
+"""packages that every worker needs; what only networks in torch and the training of one import as
+well is named by the task that misses it"""
 
 
 def python_version() -> str:

@@ -33,6 +33,8 @@ def open_client(bucket: StoreUri) -> ObjectStore:
     }
     client: ClientConfig = {
         "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
+        # By default 30 s with the body, in which no large part gets through a slow line.
+        "timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
         "allow_http": plain_http(bucket.scheme),
     }
     if bucket.scheme == "s3":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
 
-def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> None:
+def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
     """Make files in a table's folder all that the table holds, as its next version.
 
     No byte of them is copied. Where the newest version names the same files, as after a kill
@@ -34,6 +34,9 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         table: address of its folder; the table is created if missing.
         rows: name of a file -> its rows, in the order of the rows.
         schema: of the table; a file made before a column was added may lack it, as nulls.
+
+    Returns:
+        The table's version.
 
     Raises:
         ConflictError: another writer committed at the same time.
@@ -52,15 +55,14 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         try:
             delta = DeltaTable(str(table), storage_options=storage_options(table))
         except TableNotFoundError:
-            _create(table, _actions(sizes, rows), schema)
-            return
+            return _create(table, _actions(sizes, rows), schema)
         known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
         if known == rows.keys():
-            return
+            return int(delta.version())
         renamed = _renamed(table, known & rows.keys())
         names = {renamed.get(name, name): count for name, count in rows.items()}
         sizes = {renamed.get(name, name): size for name, size in sizes.items()}
-        _replace(delta, _actions(sizes, names), schema)
+        return _replace(delta, _actions(sizes, names), schema)
     except CommitFailedError as error:
         raise ConflictError(
             f"{table}: another writer committed at the same time ({first_line(error)}): run the "
@@ -98,7 +100,7 @@ def _actions(sizes: Mapping[str, int], rows: Mapping[str, int]) -> list[AddActio
     ]
 
 
-def _create(table: StoreUri, actions: list[AddAction], schema: pa.Schema) -> None:
+def _create(table: StoreUri, actions: list[AddAction], schema: pa.Schema) -> int:
     from deltalake import DeltaTable, Schema  # noqa: PLC0415
     from deltalake.exceptions import DeltaError  # noqa: PLC0415
     from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
@@ -110,10 +112,13 @@ def _create(table: StoreUri, actions: list[AddAction], schema: pa.Schema) -> Non
         )
     except DeltaError:
         # Another created it meanwhile; else this fails in the same way.
-        _replace(DeltaTable(str(table), storage_options=options), actions, schema)
+        return _replace(DeltaTable(str(table), storage_options=options), actions, schema)
+    return 0
 
 
-def _replace(delta: DeltaTable, actions: list[AddAction], schema: pa.Schema) -> None:
+def _replace(delta: DeltaTable, actions: list[AddAction], schema: pa.Schema) -> int:
     from deltalake import Schema  # noqa: PLC0415
 
     delta.create_write_transaction(actions, "overwrite", Schema.from_arrow(schema))
+    delta.update_incremental()
+    return int(delta.version())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
     if not listed:
         raise InputError(f"{uri}: no such folder; check the address")
     identity = [[str(entry.uri), entry.size_bytes, entry.etag] for entry in listed]
-    target = cache_folder() / FETCHED / value_id(identity) / _plain(uri.name)
+    target = cache_folder() / FETCHED / value_id(identity) / plain_name(uri.name)
     if target.is_dir():
         os.utime(target.parent)
         return target
@@ -51,7 +52,7 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
         (aside / target.name).mkdir()
         for entry in listed:
             name = entry.uri.key[len(uri.prefix) :]
-            if name != _plain(name):
+            if name != plain_name(name):
                 raise InputError(
                     f"{entry.uri}: no file of a bundle: remove it, or name its folder"
                 )
@@ -60,7 +61,35 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
     return target
 
 
-def _plain(name: str) -> str:
+def fetch_file(uri: StoreUri, *, bytes_max: int) -> Path:
+    """Copy an object, such as a CSV, to this machine's cache; kept by its etag.
+
+    Args:
+        uri: of the object; the copy has its name.
+        bytes_max: bytes it may have.
+
+    Raises:
+        ObjectMissingError: there is none.
+        InputError: it is larger than allowed.
+        SourceUnavailableError: the store fails.
+        PlatformError: no space, or no right to write in the cache.
+    """
+    store = open_store(uri)
+    stored = store.head(uri.key)
+    if stored.size_bytes > bytes_max:
+        raise InputError(f"{uri}: {stored.size_bytes:,} bytes, over the limit of {bytes_max:,}")
+    identity = [str(uri), stored.size_bytes, stored.etag]
+    target = cache_folder() / FETCHED / value_id(identity) / (plain_name(uri.name) or "file")
+    if target.is_file():
+        os.utime(target.parent)
+        return target
+    with files.whole_folder(target.parent) as aside:
+        store.save(uri.key, aside / target.name)
+    files.forget_oldest(target.parent.parent, limits.STORE_FETCHED_MAX)
+    return target
+
+
+def plain_name(name: str) -> str:
     """A name without folders; no name of a store is a path of ours."""
     return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-")).lstrip(".")
 
@@ -100,23 +129,16 @@ def put_files(
     Raises:
         SourceUnavailableError: the store fails.
     """
-    store = open_store(uri)
-    paths = [
-        path
+    pairs = [
+        (path, (uri / str(path.relative_to(folder))).key)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not (but and path.name.startswith(but))
     ]
-
-    def put(path: Path) -> None:
-        store.put((uri / str(path.relative_to(folder))).key, path.read_bytes())
-
-    in_parallel(put, [path for path in paths if path.name != last])
-    for path in paths:
-        if path.name == last:
-            put(path)
+    upload(uri, [pair for pair in pairs if pair[0].name != last])
+    upload(uri, [pair for pair in pairs if pair[0].name == last])
 
 
-def check_target(uri: StoreUri, record: str, work: str) -> None:
+def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
     """Check, before any work, that something may be published at an address.
 
     Args:
@@ -133,11 +155,25 @@ def check_target(uri: StoreUri, record: str, work: str) -> None:
         store.head(f"{uri.prefix}{record}")
     except ObjectMissingError:
         other = next(store.list(uri.prefix), None)
-        begun = other and next(store.list((uri / work).prefix), None)
-        if other is not None and begun is None:
+        begun = other and work and next(store.list((uri / work).prefix), None)
+        if other is not None and not begun:
             raise InputError(
                 f"{uri}: is not empty ({other.uri.key!r:.100}), and not an output of this kind: "
                 "choose another --out"
             ) from None
     check_delta(uri)
     store.probe(uri.prefix)
+
+
+def upload(bucket: StoreUri, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:
+    """Write files over objects, several at once; the etag of each.
+
+    Args:
+        bucket: any address in it.
+        pairs: files and keys.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    store = open_store(bucket)
+    return in_parallel(lambda pair: store.put_file(pair[1], pair[0]), pairs)

@@ -1,154 +1,202 @@
-"""One writer of a folder in a store at a time: a lock that ends with its process.
+"""The right to write to a run folder in a store: one writer at a time, by conditional puts.
 
-A store has no locks. The holder writes an object again every few seconds; where it has not changed
-for ``store_limits.LEASE_S`` of the other's own clock, another process takes it over. The exchange
-is a conditional write, so that of several only one has it.
+The writer's name stands in the record of the folder and is written anew every few seconds, each
+time only over the version written last. Clocks are not compared: who wants to write watches the
+record, and takes over once it has stayed the same for longer than a living writer would let it.
+A writer that was taken over finds the record changed, and publishes nothing more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
-import platform
+import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from pulmospark.core import store_limits
-from pulmospark.core.errors import PulmosparkError, SourceUnavailableError, UsageError
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, open_store
-from pulmospark.store.uri import StoreUri
+from pulmospark.core import mirror_limits
+from pulmospark.core.errors import InputError, SourceUnavailableError, UsageError
+from pulmospark.core.hashing import value_id
+from pulmospark.core.store_uri import StoreUri
+from pulmospark.store.published import NAME, Published, Writer, read_published
+from pulmospark.store.store import ConflictError, ObjectMissingError, Store, is_probe, open_store
 
-_HELD: set[StoreUri] = set()
-"""leases of this process"""
+_LOG = logging.getLogger(__name__)
 
 
 class Lease:
-    """A lease that is held; see :func:`hold_lease`."""
+    """The record of a run folder, while this process may change it."""
 
-    def __init__(self, uri: StoreUri, etag: str | None) -> None:
-        self._uri, self._etag = uri, etag
+    def __init__(self, uri: StoreUri, record: Published, etag: str) -> None:
+        self._uri, self._record, self._etag = uri, record, etag
+        self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._lost = False
-        self._beating = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self._beating.start()
 
-    def check(self) -> None:
-        """Check that no other process has taken it over; to be called before publishing.
+    @property
+    def record(self) -> Published:
+        """As it was written last."""
+        return self._record
+
+    def change(self, **changes: object) -> None:
+        """Write the record with other values.
 
         Raises:
-            ConflictError: one has.
+            ConflictError: another process took over.
+            SourceUnavailableError: the store fails.
         """
-        if self._lost:
-            raise ConflictError(
-                f"{self._uri}: another process took over, because this one gave no sign of life "
-                f"for {store_limits.LEASE_S:g} s: run the command again when that one has ended"
-            )
+        with self._lock:
+            writer = self._record.writer
+            beat = writer and writer.model_copy(update={"beat": writer.beat + 1})
+            record = self._record.model_copy(update={"writer": beat, **changes})
+            self._etag = _replace(self._uri, record, self._etag)
+            self._record = record
+
+    def beat(self) -> None:
+        """Say every few seconds that this process lives, until the lease ends."""
+        while not self._stop.wait(mirror_limits.WRITER_BEAT_S):
+            try:
+                self.change()
+            except SourceUnavailableError as error:  # perhaps not for long
+                _LOG.warning("%s", error.message)
+            except ConflictError:
+                return  # the next change says so
 
     def end(self) -> None:
-        """Stop the signs of life."""
+        """Stop saying so, and let others write."""
         self._stop.set()
-        self._beating.join()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(store_limits.LEASE_BEAT_S):
-            try:
-                self._etag = open_store(self._uri).put_if(
-                    self._uri.key, _content(), self._etag or ""
-                )
-            except (ConflictError, ObjectMissingError):
-                self._lost = True
-                return
-            except SourceUnavailableError:
-                continue  # the next one may pass; the work itself says more
+        # It may be taken over already, or out of reach: then it ends by its silence.
+        with contextlib.suppress(ConflictError, SourceUnavailableError, InputError):
+            self.change(writer=None)
 
 
 @contextlib.contextmanager
-def hold_lease(uri: StoreUri) -> Iterator[Lease]:
-    """Hold an object as a lock while the block runs; it is deleted at the end.
+def writing(uri: StoreUri, wait: Callable[[str], None] = _LOG.info) -> Iterator[Lease]:
+    """Be the one writer of a run folder.
 
     Args:
-        uri: of the object.
+        uri: the folder; it may be empty.
+        wait: called with one line that says for whom it waits, where a writer may have been
+            killed.
 
     Raises:
-        UsageError: another process holds it.
-        SourceUnavailableError: the store fails, or does not allow to write there.
+        UsageError: another process is writing there.
+        InputError: something else is there.
+        PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
-    store = open_store(uri)
-    if uri in _HELD:
-        raise _busy(uri, f"process {os.getpid()} on {platform.node()}")
-    _HELD.add(uri)
+    lease = _acquired(uri, wait)
+    thread = threading.Thread(target=lease.beat, name="writer", daemon=True)
+    thread.start()
     try:
-        lease = Lease(uri, _taken(store, uri))
-        try:
-            yield lease
-        finally:
-            lease.end()
-            with contextlib.suppress(PulmosparkError):
-                if not lease._lost:
-                    store.delete(uri.key)
+        yield lease
     finally:
-        _HELD.discard(uri)
+        lease.end()
+        thread.join(timeout=1)
 
 
-def _taken(store: Store, uri: StoreUri) -> str | None:
-    with contextlib.suppress(ConflictError):
-        return store.put_new(uri.key, _content())
+def _acquired(uri: StoreUri, wait: Callable[[str], None]) -> Lease:
+    store = open_store(uri)
+    entry = read_published(uri)
+    if entry is None:
+        _check_empty(store, uri)
+    store.probe(uri.prefix)
+    myself = _myself()
+    if entry is None:
+        record = Published(writer=myself)
+        etag = _put_new(store, uri, record)
+        return Lease(uri, record, etag)
+    record, etag = entry
+    if record.writer is not None and not _has_ended(record.writer):
+        record, etag = _watched(uri, record, etag, wait)
+    taken = record.model_copy(update={"writer": myself})
     try:
-        before = store.head(uri.key)
-        owner = store.get(uri.key, 1000)
-        if not _has_ended(owner):
-            _wait(store, uri, before.etag, owner)
-        return store.put_if(uri.key, _content(), before.etag or "")
-    except ObjectMissingError:
-        return store.put_new(uri.key, _content())
+        return Lease(uri, taken, _replace(uri, taken, etag))
     except ConflictError:
-        raise _busy(uri, "another process") from None
+        raise _busy(uri, None) from None
 
 
-def _wait(store: Store, uri: StoreUri, etag: str | None, owner: bytes) -> None:
-    """Wait until its holder should have given a sign of life.
-
-    Raises:
-        UsageError: it has given one.
-    """
-    end = time.monotonic() + store_limits.LEASE_S
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, store_limits.LEASE_BEAT_S / 2))
-        if store.head(uri.key).etag != etag:
-            raise _busy(uri, _shown(owner))
+def _check_empty(store: Store, uri: StoreUri) -> None:
+    listed = (entry for entry in store.list(uri.prefix) if not is_probe(entry.uri))
+    if (other := next(listed, None)) is not None:
+        raise InputError(
+            f"{uri}: is not empty ({other.uri.key!r:.100}), and no run's folder (it has no "
+            f"{NAME}): choose another"
+        )
 
 
-def _busy(uri: StoreUri, owner: str) -> UsageError:
+def _put_new(store: Store, uri: StoreUri, record: Published) -> str:
+    try:
+        return store.put_new((uri / NAME).key, record.content()) or ""
+    except ConflictError:
+        raise _busy(uri, None) from None
+
+
+def _watched(
+    uri: StoreUri, record: Published, etag: str, wait: Callable[[str], None]
+) -> tuple[Published, str]:
+    """The record of a writer that may have been killed, once it has been silent for long."""
+    wait(
+        f"{uri}: {record.writer} wrote there last: waiting up to "
+        f"{mirror_limits.WRITER_SILENCE_S:g} s to see whether it was killed"
+    )
+    end = time.monotonic() + mirror_limits.WRITER_SILENCE_S
+    while time.monotonic() < end:
+        time.sleep(min(mirror_limits.WRITER_BEAT_S / 4, 1.0))
+        entry = read_published(uri)
+        if entry is None or entry[1] != etag:
+            if entry is not None and entry[0].writer is None:
+                return entry
+            raise _busy(uri, record.writer)
+    return record, etag
+
+
+def _busy(uri: StoreUri, writer: Writer | None) -> UsageError:
+    who = "" if writer is None else f" ({writer})"
     return UsageError(
-        f"{uri}: is in use by {owner}: wait until that command has ended, or choose another --out"
+        f"{uri}: another run is writing there{who}: wait for it or stop it, or choose another "
+        "--out"
     )
 
 
-def _content() -> bytes:
-    # Another each time, so that its etag changes.
-    return json.dumps([platform.node(), os.getpid(), uuid.uuid4().hex]).encode()
-
-
-def _shown(owner: bytes) -> str:
+def _replace(uri: StoreUri, record: Published, etag: str) -> str:
     try:
-        host, process, _ = json.loads(owner)
-    except ValueError:
-        return "another process"
-    return f"process {process!s:.20} on {host!s:.100}"
+        return open_store(uri).put_if((uri / NAME).key, record.content(), etag) or ""
+    except (ConflictError, ObjectMissingError):
+        raise ConflictError(
+            f"{uri}: another process took over the run's folder, or deleted it, while this one "
+            "was silent: nothing more was published; rerun the command"
+        ) from None
 
 
-def _has_ended(owner: bytes) -> bool:
-    """Whether the holder was a process of this machine, and is gone."""
+def _myself() -> Writer:
+    return Writer(
+        token=uuid.uuid4().hex,
+        machine=_machine(),
+        host=socket.gethostname(),
+        process=os.getpid(),
+    )
+
+
+def _machine() -> str | None:
+    """Processes with the same id see each other's numbers: one boot, one namespace."""
     try:
-        host, process, _ = json.loads(owner)
-        if host != platform.node() or process == os.getpid():
-            return bool(host == platform.node())
-        os.kill(process, 0)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return value_id([boot, os.readlink("/proc/self/ns/pid")])  # noqa: PTH115 - no path
+    except OSError:  # no Linux
+        return None
+
+
+def _has_ended(writer: Writer) -> bool:
+    """Whether a writer of this machine is certainly no longer running."""
+    if writer.machine is None or writer.machine != _machine():
+        return False
+    try:
+        os.kill(writer.process, 0)
     except ProcessLookupError:
         return True
-    except (ValueError, TypeError, OSError, OverflowError):
-        return False
+    except OSError:
+        pass
     return False

@@ -16,18 +16,25 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.client import open_client
+from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before, repeated
 from pulmospark.store.uri import StoreUri
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 _PAGE = 1_000
+_PROBE = "_probe-"
+_PIECE = 8 * 1024 * 1024
+"""bytes of an object that are read or sent at a time"""
+_WHOLE_MAX = 64 * 1024 * 1024
+"""bytes of a file that is sent in one request"""
 _METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
 """asked for a role where no credentials were found"""
 _QUERY = re.compile(r"\?[^\s,)]*")
@@ -79,16 +86,30 @@ class Store:
             SourceUnavailableError: the store fails.
             InputError: a key is there that no path can express (``a//b``, ``a/../b``).
         """
+        last: str | None = None
+        tries = 0
+        while True:
+            try:
+                for stored in self._list_after(last, prefix):
+                    last, tries = stored.uri.key, 0
+                    if last.startswith(prefix):
+                        yield stored
+                return
+            except BrokenOffError as error:  # in the middle: it resumes there
+                tries += 1
+                pause_before(tries, error)
+
+    def _list_after(self, last: str | None, prefix: str) -> Iterator[StoredObject]:
         import obstore  # noqa: PLC0415 - only where a store is used
 
         # obstore's own prefix ends at a slash.
-        folder = prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0] or None
         with self._errors(prefix):
-            for page in obstore.list(self._store, folder or None, chunk_size=_PAGE):
+            for page in obstore.list(self._store, folder, offset=last, chunk_size=_PAGE):
                 for meta in page:
-                    if meta["path"].startswith(prefix):
-                        yield self._found(meta)
+                    yield self._found(meta)
 
+    @repeated
     def head(self, key: str) -> StoredObject:
         """Size, time and etag of an object.
 
@@ -101,6 +122,7 @@ class Store:
         with self._errors(key):
             return self._found(obstore.head(self._store, key))
 
+    @repeated
     def get(self, key: str, bytes_max: int | None = None) -> bytes:
         """The content of an object.
 
@@ -121,6 +143,61 @@ class Store:
                 return bytes(result.bytes())
             return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
 
+    @repeated
+    def read(self, key: str, bytes_max: int) -> tuple[bytes, str]:
+        """The content of a small object, and its etag, as of one moment.
+
+        Raises:
+            InputError: it is larger than ``bytes_max``.
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            if (size := result.meta["size"]) <= bytes_max:
+                return bytes(result.bytes()), result.meta["e_tag"] or ""
+        raise InputError(f"{self.bucket}{key}: {size:,} bytes, over the limit of {bytes_max:,}")
+
+    @repeated
+    def save(self, key: str, target: Path) -> str | None:
+        """Write an object's content to a file, a few megabytes at a time; its etag.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+            OSError: the file cannot be written.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            with target.open("wb") as file:
+                for content in result.stream(min_chunk_size=_PIECE):
+                    file.write(content)
+        if target.stat().st_size != result.meta["size"]:
+            raise SourceUnavailableError(
+                f"{platform.node()}: {self.bucket}{key}: ended early: rerun the command"
+            )
+        return result.meta["e_tag"]
+
+    @repeated
+    def put_file(self, key: str, source: Path) -> str | None:
+        """Write a file's content over an object, in parts where it is large; its etag.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            large = source.stat().st_size > _WHOLE_MAX
+            return obstore.put(self._store, key, source, use_multipart=large, chunk_size=_PIECE)[
+                "e_tag"
+            ]
+
+    @repeated
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Some bytes of an object.
 
@@ -145,28 +222,36 @@ class Store:
         """Write an object where none is; its etag.
 
         After a connection that broke the request is repeated, and may then find its own object:
-        the one that is there is compared before a conflict is raised.
+        the one that is there is compared before a conflict is raised. Where two writers may write
+        the same bytes, these must name the writer, or both take the object for their own.
 
         Raises:
             ConflictError: another object is there.
             SourceUnavailableError: the store fails.
         """
-        try:
-            return self._put(key, data, "create")
-        except ConflictError:
-            if self.get(key, len(data) + 1) == data:
-                return self.head(key).etag
-            raise
+        return self._put_once(key, data, "create")
 
     def put_if(self, key: str, data: bytes, etag: str) -> str | None:
         """Write an object over the one with this etag; the new etag.
+
+        As for :meth:`put_new`, an object with the same bytes is no conflict.
 
         Raises:
             ConflictError: it was changed meanwhile.
             SourceUnavailableError: the store fails.
         """
-        return self._put(key, data, {"e_tag": etag})
+        return self._put_once(key, data, {"e_tag": etag})
 
+    def _put_once(self, key: str, data: bytes, mode: Any) -> str | None:
+        try:
+            return self._put(key, data, mode)
+        except ConflictError:
+            with contextlib.suppress(ObjectMissingError):
+                if self.get(key, len(data) + 1) == data:
+                    return self.head(key).etag
+            raise
+
+    @repeated
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is no error.
 
@@ -212,8 +297,8 @@ class Store:
             PlatformError: it ignores them.
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
-        key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
-        first = self._put(key, b"1", "create")
+        key = f"{folder.rstrip('/')}/{_PROBE}{uuid.uuid4().hex}".lstrip("/")
+        first = self.put_new(key, b"1")
         try:
             heeded = 0
             for mode in ("create", {"e_tag": f"{first or ''}0"}):
@@ -231,6 +316,7 @@ class Store:
             with contextlib.suppress(SourceUnavailableError):  # what was found out is what counts
                 self.delete(key)
 
+    @repeated
     def _put(self, key: str, data: bytes, mode: Any) -> str | None:
         import obstore  # noqa: PLC0415
 
@@ -274,7 +360,8 @@ class Store:
                     "cloud's own files, and this machine has no role: set them up, or "
                     "AWS_SKIP_SIGNATURE=true for a public bucket"
                 ) from None
-            raise SourceUnavailableError(
+            kind = SourceUnavailableError if has_given_up(error) else BrokenOffError
+            raise kind(
                 f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
                 "store, and rerun the command"
             ) from None
@@ -283,6 +370,11 @@ class Store:
         # Listing a bucket that is missing is a general error, with the same words in it.
         if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
             raise InputError(f"{self.bucket}: no such bucket") from None
+
+
+def is_probe(uri: StoreUri) -> bool:
+    """Whether an object is what :meth:`Store.probe` writes; a killed process leaves it."""
+    return uri.name.startswith(_PROBE)
 
 
 def open_store(uri: StoreUri) -> Store:
