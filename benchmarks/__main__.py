@@ -30,6 +30,7 @@ NAMES = (
     "score_memory",
     "archive",
     "store",
+    "store_kills",
     "stream",
     "stream_kills",
     "kills",
@@ -95,7 +96,12 @@ SMALL = Options(
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Images of training, an epoch.")
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
-@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
+@click.option(
+    "--kills",
+    type=click.IntRange(1),
+    help="Kills of stream_kills, store_kills; of kills, up to 60.",
+)
+@click.option("--failing", type=click.FloatRange(0, 0.5), help="Share of failing requests: 0.05.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(

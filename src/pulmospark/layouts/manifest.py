@@ -18,6 +18,7 @@ from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
 from pulmospark.layouts.manifest_rows import row_groups
 from pulmospark.layouts.registry import Recognition, place_of
+from pulmospark.layouts.walk import name_of_folder
 
 
 class SourceListing(Record):
@@ -189,7 +190,7 @@ def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> 
         if name is None:
             base = place.layout.name
             if place.layout.generic:
-                base = (place.folder.stem if place.folder.is_file() else place.folder.name) or base
+                base = name_of_folder(place.folder) or base
             base = base.replace(":", "-").strip() or place.layout.name
             name, number = base, 2
             while name.casefold() in taken:

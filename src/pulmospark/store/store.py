@@ -28,9 +28,11 @@ from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before,
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 _PAGE = 1_000
 _METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
@@ -142,17 +144,27 @@ class Store:
             return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
 
     @repeated
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int, etag: str | None = None) -> bytes:
         """Some bytes of an object.
+
+        Args:
+            key: of the object.
+            start: offset of the first.
+            length: how many.
+            etag: that the object must still have.
 
         Raises:
             ObjectMissingError: there is none.
+            ConflictError: it has another etag by now.
             SourceUnavailableError: the store fails.
         """
         import obstore  # noqa: PLC0415
 
         with self._errors(key):
-            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            if etag is None:
+                return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            span: GetOptions = {"range": (start, start + length), "if_match": etag}
+            return bytes(obstore.get(self._store, key, options=span).bytes())
 
     def put(self, key: str, data: bytes) -> str | None:
         """Write an object, over one that is there; its etag.
@@ -313,7 +325,7 @@ def read_many(uris: Iterable[tuple[StoreUri, int]]) -> Iterator[bytes | ObjectMi
     Raises:
         SourceUnavailableError: the store fails.
     """
-    return _many(lambda uri: open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1), uris)
+    return ahead_of(lambda uri: open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1), uris)
 
 
 def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissingError]:
@@ -322,13 +334,23 @@ def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissing
     Raises:
         SourceUnavailableError: the store fails.
     """
-    return _many(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
+    return ahead_of(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
 
 
-def _many(
-    request: Callable[[StoreUri], Answer], uris: Iterable[tuple[StoreUri, int]]
+def ahead_of(
+    request: Callable[[Item], Answer], uris: Iterable[tuple[Item, int]]
 ) -> Iterator[Answer | ObjectMissingError]:
-    def asked(uri: StoreUri) -> Answer | ObjectMissingError:
+    """Answers to requests, in order, with ``limits.STORE_REQUESTS`` under way.
+
+    Args:
+        request: runs in a thread.
+        uris: what is requested, and the bytes that each answer holds in memory.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+
+    def asked(uri: Item) -> Answer | ObjectMissingError:
         try:
             return request(uri)
         except ObjectMissingError as error:

@@ -46,6 +46,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.archives import outermost
 from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
 from pulmospark.store.uri import StoreUri
 
@@ -309,7 +310,8 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     notes = ListingNotes()
     manifest = work / "manifest.parquet"
     seen = 0
-    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    places = (*plan.inputs.folders, *plan.inputs.images)
+    roots = [outermost(str(path)) for path in places]
     workers.check(reads=roots, folder=work)
     if plan.inputs.has_files:
         with Progress("list files", 0, "files", quiet=quiet) as progress:
@@ -344,7 +346,7 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
             of_files,
             work / PARTS,
             progress,
-            reads=[*roots, *reads_of(of_files)],
+            reads=[*roots, *map(outermost, reads_of(of_files))],
         )
         later = _Later(progress, seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
