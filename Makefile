@@ -38,11 +38,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(READY_DEMO): pyproject.toml constraints.txt | $(BIN)/python
-	@$(INSTALL)
+	@$(INSTALL) local
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@$(INSTALL) dev
+	@$(INSTALL) local dev
 	@touch $(READY_DEMO) $@
 
 demo: $(READY_DEMO)
@@ -97,7 +97,7 @@ unit: $(READY)
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
-	@$(INSTALL) dev bench
+	@$(INSTALL) local dev bench
 	$(BIN)/python -m benchmarks
 
 # One line changed at a time: a test must fall. See [tool.mutmut] in pyproject.toml.

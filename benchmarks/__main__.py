@@ -31,6 +31,8 @@ NAMES = (
     "archive",
     "store",
     "store_kills",
+    "list_store",
+    "store_training",
     "stream",
     "stream_kills",
     "kills",
@@ -107,7 +109,7 @@ SMALL = Options(
 @click.option(
     "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."
 )
-@click.option("--listed", help="Numbers of listed images of list_memory: 10000,10000000.")
+@click.option("--listed", help="Numbers of images of list_memory: 10000,10000000.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",

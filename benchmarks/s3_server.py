@@ -146,13 +146,43 @@ class Server:
         ).encode()
 
 
-async def main(delay_ms: float) -> None:
+class GeneratedListing(Server):
+    """A bucket that only lists: so many keys, 1,000 to a folder, made up as they are asked for."""
+
+    def __init__(self, delay_s: float, count: int) -> None:
+        super().__init__(delay_s)
+        self.count = count
+
+    def _list(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        del bucket
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
+        begin = int(after[-14:-4]) + 1 if after else 0
+        end = min(begin + _PAGE, self.count)
+        rows = "".join(
+            f"<Contents><Key>in/{n // 1000:07d}/{n:010d}.png</Key><Size>80000</Size>"
+            f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"{n:032x}"</ETag>'
+            "</Contents>"
+            for n in range(begin, end)
+        )
+        more = ""
+        if end < self.count:
+            last = end - 1
+            token = f"in/{last // 1000:07d}/{last:010d}.png"
+            more = f"<NextContinuationToken>{token}</NextContinuationToken>"
+        return (
+            f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}{rows}"
+            "</ListBucketResult>"
+        ).encode()
+
+
+async def main(delay_ms: float, listed: int = 0) -> None:
     """Serve until the process is ended."""
-    server = Server(delay_ms / 1000)
+    delay_s = delay_ms / 1000
+    server = GeneratedListing(delay_s, listed) if listed else Server(delay_s)
     listening = await server.start()
     print(server.endpoint.rpartition(":")[2], flush=True)
     await listening.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1])))
+    asyncio.run(main(float(sys.argv[1]), *map(int, sys.argv[2:])))

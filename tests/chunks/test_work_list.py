@@ -145,16 +145,16 @@ def test_a_list_is_read_once_for_the_chunks_of_a_row_group(
 ) -> None:
     path = _list(tmp_path, [1] * 30, group=10)
     read: list[int] = []
-    footers: list[str] = []
-    row_group, metadata = pq.ParquetFile.read_row_group, pq.read_metadata
+    opened: list[object] = []
+    row_group, open_file = pq.ParquetFile.read_row_group, pq.ParquetFile.__init__
 
     def counted(file: pq.ParquetFile, number: int, **settings: object) -> pa.Table:
         read.append(number)
         return row_group(file, number, **settings)
 
-    def footer(name: str) -> pq.FileMetaData:
-        footers.append(name)
-        return metadata(name)
+    def with_footer(file: pq.ParquetFile, *args: object, **settings: object) -> None:
+        opened.append(settings["metadata"])
+        open_file(file, *args, **settings)
 
     columns: list[object] = []
 
@@ -167,8 +167,11 @@ def test_a_list_is_read_once_for_the_chunks_of_a_row_group(
         chunks = listed_chunks([path], 5)
     assert columns == [["size_bytes"]] * 3
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
-    monkeypatch.setattr(pq, "read_metadata", footer)
+    monkeypatch.setattr(pq.ParquetFile, "__init__", with_footer)
     for chunk in chunks:
         assert read_chunk(chunk).num_rows == 5
     assert read == [0, 1, 2]
-    assert footers == [str(path)]
+    footer, *others = opened
+    assert footer is None
+    assert len(others) == 3
+    assert all(other is not None for other in others)

@@ -33,7 +33,7 @@ from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 NAME = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\0/"), min_size=1, max_size=12
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0/."), min_size=1, max_size=12
 )
 PATHS = st.dictionaries(
     st.lists(NAME, min_size=1, max_size=3).map("/".join),

@@ -20,8 +20,9 @@ from pulmospark.cli.main import cli
 from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
 from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
-from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 

@@ -6,6 +6,7 @@ Imports ``core`` and ``config``, and neither Spark nor torch.
 
 from __future__ import annotations
 
+from pulmospark.chunks.compaction import merged_rows, rows_where, write_rows
 from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.parts import (
     Part,
@@ -32,12 +33,15 @@ __all__ = [
     "evened",
     "link_parts",
     "listed_chunks",
+    "merged_rows",
     "parts_of",
     "publish_table",
     "read_chunk",
     "read_part",
+    "rows_where",
     "run_chunks",
     "settle_worker",
     "write_empty",
     "write_part",
+    "write_rows",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -13,10 +12,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import IO, Any, Self
 
 from pulmospark.chunks.executor import WorkerEndedError
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.task import Task, UnitRow, error_from
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core import limits, machine
@@ -49,7 +48,7 @@ class _OnThisMachine:
         """One chunk a task: handing one out costs next to nothing."""
         return [(place, 1) for place in range(count)]
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """Nothing: workers have what this process has."""
 
     def expected(self, reads: Sequence[str]) -> Expected | None:
@@ -71,7 +70,7 @@ class ThisProcess(_OnThisMachine):
         """See :class:`pulmospark.chunks.executor.Executor`."""
         rows: list[UnitRow] = []
         try:
-            for row in itertools.chain.from_iterable(map(task.outcomes, range(shares))):
+            for row in task.outcomes_of(range(shares)):
                 rows.append(row)
                 if tag in self._cancelled or row.error is not None:
                     break

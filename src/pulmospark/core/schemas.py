@@ -322,6 +322,8 @@ PREDICTIONS = pa.schema(
         pa.field("heat_map", pa.string()),  # file below the table's parent; null: not requested
         pa.field("outside_lungs", pa.float64()),  # share of the heat; null: not assessable
         pa.field("hottest_tenth", pa.string()),  # where it lies, in words
+        pa.field("size_bytes", pa.int64()),  # of the file; null in an evaluation
+        pa.field("modified_ns", pa.int64()),  # since 1970, nanoseconds; null in an evaluation
     ]
 )
 """One row per scored image."""

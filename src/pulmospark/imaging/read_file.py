@@ -21,7 +21,9 @@ from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.store.archives import EntryError, outermost, parts_of_address, read_entry
-from pulmospark.store.store import ObjectMissingError, ahead_of, open_store
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import prefetched
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import is_store_uri, parse_uri
 
 _OWN_FAULT = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
@@ -90,7 +92,7 @@ def read_objects(listed: Iterable[tuple[str, int]]) -> Iterator[bytes | Rejected
     Raises:
         SourceUnavailableError: a store failed, ``limits.STORE_RETRIES`` times.
     """
-    for data in ahead_of(_object, listed):
+    for data in prefetched(_object, listed):
         if isinstance(data, ObjectMissingError):
             yield rejected(RejectReason.VANISHED, "listed, and gone when it was read")
         elif isinstance(data, Rejected):

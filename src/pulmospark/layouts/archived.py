@@ -25,7 +25,7 @@ from pulmospark.store.archives import (
     leads_out,
     parts_of_address,
 )
-from pulmospark.store.store import ObjectMissingError
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.zip_directory import SPECIAL, Entry
 
 _FOLDERS_MAX = 20_000

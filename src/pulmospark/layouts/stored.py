@@ -20,7 +20,9 @@ from pulmospark.layouts.walk import (
     may_hold_image,
 )
 from pulmospark.store.archives import archive_folder, is_archive
-from pulmospark.store.store import ObjectMissingError, StoredObject, find_many, open_store
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.store import StoredObject, open_store
 from pulmospark.store.uri import StoreUri, parse_uri
 
 _MAGIC = re.compile(r"[*?\[]")

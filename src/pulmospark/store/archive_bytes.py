@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from pulmospark.core import archive_limits
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.failures import ConflictError
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 
@@ -81,8 +82,8 @@ def archive_bytes(archive: str) -> ArchiveBytes:
         SourceUnavailableError: the store fails.
     """
     if is_store_uri(archive):
-        found = open_store(uri := parse_uri(archive)).head(uri.key)
-        return ObjectBytes(uri, found.size_bytes, found.modified_ns, found.etag)
+        stored = open_store(uri := parse_uri(archive)).head(uri.key)
+        return ObjectBytes(uri, stored.size_bytes, stored.modified_ns, stored.etag)
     facts = os.stat(archive)  # noqa: PTH116 - once for each file in it
     return FileBytes(archive, facts.st_size, facts.st_mtime_ns)
 
@@ -107,10 +108,6 @@ class Headers(io.RawIOBase):
     def readable(self) -> bool:
         """It is."""
         return True
-
-    def tell(self) -> int:
-        """Offset of the next byte."""
-        return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move, without reading."""

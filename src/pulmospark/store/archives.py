@@ -24,7 +24,7 @@ from pulmospark.core.arrays import Hashes
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.store.archive_bytes import ArchiveBytes, Headers, archive_bytes
-from pulmospark.store.store import ObjectMissingError
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.uri import is_store_uri
 from pulmospark.store.zip_directory import (
     DEFLATED,
@@ -312,10 +312,9 @@ def _tar_entries(archive: str, source: ArchiveBytes) -> Iterator[Entry]:
                 if member.isdir():
                     continue
                 is_file = member.isreg() and not member.issparse()
+                name = member.name.removeprefix("./").encode("utf-8", "surrogateescape")
                 yield Entry(
-                    member.name.encode("utf-8", "surrogateescape").decode(
-                        "utf-8", "backslashreplace"
-                    ),
+                    name.decode("utf-8", "backslashreplace"),
                     member.offset_data,
                     member.size,
                     member.size,

@@ -135,8 +135,9 @@ def _entry(held: bytes, at: int, before: int, end_of_all: int, shown: str) -> tu
 
 
 def name_of(raw: bytes, flags: int) -> str:
-    """A name as text; bytes that are not UTF-8 become ``\\xNN``."""
-    return raw.decode("utf-8", "backslashreplace") if flags & _UTF8 else raw.decode("cp437")
+    """A name as text, without ``./`` before it; bytes that are not UTF-8 become ``\\xNN``."""
+    name = raw.decode("utf-8", "backslashreplace") if flags & _UTF8 else raw.decode("cp437")
+    return name.removeprefix("./")
 
 
 def _large(extra: bytes, size: int, packed: int, place: int, shown: str) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 from imaging import dicoms
 from pulmospark.chunks import write_part
 from pulmospark.chunks.task import write_parts
+from pulmospark.chunks.work_folder import DiskFolder
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -147,7 +148,7 @@ def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
     for model_id, already in (("another", 0), (plan.bundle.model_id, 4)):
         scorer = Scorer(engine, config.classes, config.temperature, model_id, now_utc())
         work = FilesWork(scorer, IngestSettings(size=64))
-        write_parts(parts, work.key(rows), partial(work, rows))
+        write_parts(DiskFolder(str(parts), str(parts)), work.key(rows), partial(work, rows))
         assert dry_run(plan, quiet=True).already == already
     predict(bundle, [str(images)], out, None, quiet=True)
     planned = dry_run(plan_predict(bundle, [str(images)], out), quiet=True)

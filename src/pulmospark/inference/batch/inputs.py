@@ -53,8 +53,11 @@ IMAGE_COLUMNS = (
 )
 """columns of an images table that a prediction needs"""
 
-FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom", "height", "width")
-"""optional columns of an images table that cautions and heat maps use"""
+FACT_COLUMNS = (
+    *("view_measured", "view_guess", "body_part", "phantom", "height", "width"),
+    *("size_bytes", "modified_ns"),
+)
+"""optional columns of an images table that cautions, heat maps and later appends use"""
 
 NO_LAYOUT = "none"
 """as a layout: every image file of the folders"""

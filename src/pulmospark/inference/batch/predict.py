@@ -47,7 +47,7 @@ from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
 from pulmospark.store.archives import outermost
-from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.folders import check_target, publish_folder, staging_folder
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(_bundle_here(bundle))
+    read = read_bundle(bundle)
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
@@ -186,16 +186,6 @@ def plan_predict(
     if read.config.phantoms and not chosen.allow_phantom_model:
         _check_phantoms(inputs)
     return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
-
-
-def _bundle_here(bundle: Path | StoreUri) -> Path:
-    if not isinstance(bundle, StoreUri):
-        return check_local(bundle).expanduser().absolute()
-    return fetch_folder(
-        bundle,
-        files_max=limits.STORE_BUNDLE_FILES_MAX,
-        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
-    )
 
 
 def _check_phantoms(inputs: Inputs) -> None:

@@ -144,7 +144,7 @@ class Scorer:
         predictions = [
             {
                 **{name: row[name] for name in _COPIED},
-                **{name: row.get(name) for name in HEAT_COLUMNS},
+                **{name: row.get(name) for name in (*HEAT_COLUMNS, "size_bytes", "modified_ns")},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
                 "probability": probability,
