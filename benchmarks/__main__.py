@@ -98,6 +98,7 @@ SMALL = Options(
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(
     "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."

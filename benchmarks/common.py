@@ -67,6 +67,8 @@ class Options:
     """of a stream"""
     kill_images: int = 5000
     """files that land in a stream that is killed"""
+    store: bool = False
+    """stream_kills: inbox and output in a store, reached through a failing network"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""
     data: Path | None = None

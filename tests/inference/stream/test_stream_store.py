@@ -360,17 +360,6 @@ def test_an_entry_is_halved_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     assert state.last() == first + 2
 
 
-def test_two_streams_on_one_folder_are_refused(tmp_path: Path) -> None:
-    with (
-        open_output(tmp_path / "out", IDENTITY, dict),
-        pytest.raises(UsageError, match="another stream is writing there"),
-        open_output(tmp_path / "out", IDENTITY, dict),
-    ):
-        pass
-    with open_output(tmp_path / "out", IDENTITY, dict):
-        pass  # the lock went with its holder
-
-
 def test_a_folder_of_another_bundle_or_of_something_else_is_refused(tmp_path: Path) -> None:
     with open_output(tmp_path / "out", IDENTITY, dict):
         pass

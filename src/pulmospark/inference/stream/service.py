@@ -112,6 +112,12 @@ def run_stream(
                 report(f"stream: {precision.line()}")
                 if not stopped.is_set():
                     run.until(spark, stopped, once=once)
+    return _result(plan, measured, precision, time.monotonic() - begun)
+
+
+def _result(
+    plan: StreamPlan, measured: StreamMetrics, precision: PrecisionOutcome, seconds: float
+) -> StreamResult:
     latency = measured.latency()
     return StreamResult(
         folder=plan.target if isinstance(plan.target, Path) else None,
@@ -123,7 +129,7 @@ def run_stream(
         repeats=measured.repeats,
         precision=precision,
         restarts=measured.restarts,
-        seconds=round(time.monotonic() - begun, 3),
+        seconds=round(seconds, 3),
         latency_median_s=None if latency is None else round(latency[0], 4),
         latency_p99_s=None if latency is None else round(latency[1], 4),
     )
