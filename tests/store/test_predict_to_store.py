@@ -24,8 +24,9 @@ from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork
 from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store.commit import commit_files
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder
-from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 

@@ -18,15 +18,9 @@ import pyarrow as pa
 
 from pulmospark.chunks.parts import write_part
 from pulmospark.core import store_limits
-from pulmospark.store.store import (
-    ConflictError,
-    ObjectMissingError,
-    Store,
-    StoredObject,
-    in_parallel,
-    open_store,
-    read_many,
-)
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import Store, StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri
 
 TAG = "tag"

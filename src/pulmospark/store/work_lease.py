@@ -18,8 +18,9 @@ from collections.abc import Iterator
 
 from pulmospark.core import store_limits
 from pulmospark.core.errors import PulmosparkError, SourceUnavailableError, UsageError
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.lease import this_machine
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, open_store
+from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
 _HELD: set[StoreUri] = set()

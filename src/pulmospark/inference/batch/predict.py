@@ -39,6 +39,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.list_writer import list_writer
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.archives import outermost
 from pulmospark.store.folders import check_target
 from pulmospark.store.uri import StoreUri
 
@@ -213,7 +214,7 @@ def _run(
 ) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
-    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work.shared)
     seen, lists = _listed(plan, work, notes, quiet=quiet)
     of_images = chunks.chunks_of(plan.inputs.images)
@@ -287,7 +288,7 @@ def _score(
     standard = plan.reading
     seen = sum(chunk.rows for chunk in of_files)
     total = seen + sum(chunk.rows for chunk in of_images)
-    reads = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
@@ -295,7 +296,7 @@ def _score(
             of_files,
             work.parts,
             progress,
-            reads=[*reads, *reads_of(of_files)],
+            reads=[*reads, *map(outermost, reads_of(of_files))],
             tables=work.address,
         )
         later = _Later(progress, seen)
