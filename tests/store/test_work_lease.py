@@ -11,8 +11,9 @@ import pytest
 
 from pulmospark.core import store_limits
 from pulmospark.core.errors import UsageError
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.lease import this_machine
-from pulmospark.store.store import ConflictError, is_there, open_store
+from pulmospark.store.store import is_there, open_store
 from pulmospark.store.uri import StoreUri
 from pulmospark.store.work_lease import hold_lease
 
