@@ -71,9 +71,13 @@ class Server:
         if method == "GET" and "list-type" in query:
             return "200 OK", {"Content-Type": "application/xml"}, self._list(key, query)
         if method == "POST":
-            for name in ElementTree.fromstring(body).iterfind(".//{*}Key"):
-                self.delete(f"{key.rstrip('/')}/{name.text}")
-            return "200 OK", {}, b"<DeleteResult></DeleteResult>"
+            names = [
+                each.text or "" for each in ElementTree.fromstring(body).iterfind(".//{*}Key")
+            ]
+            for name in names:
+                self.delete(f"{key.rstrip('/')}/{name}")
+            gone = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in names)
+            return "200 OK", {}, f"<DeleteResult>{gone}</DeleteResult>".encode()
         if method == "DELETE":
             self.delete(key)
             return "204 No Content", {}, b""

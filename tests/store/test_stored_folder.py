@@ -19,6 +19,7 @@ from pulmospark.chunks import (
     read_chunk,
     read_part,
     run_chunks,
+    write_part,
 )
 from pulmospark.chunks.local import ThisProcess
 from pulmospark.chunks.overlap import overlapped
@@ -180,3 +181,12 @@ def test_a_long_list_is_several_objects_with_the_chunks_of_one_file(
     }
     assert uris[1] == uris[3]
     assert [uri for chunk in uris[3] for uri in chunk] == [row.uri for row in rows]
+
+
+def test_an_object_that_was_replaced_is_read_again(bucket: StoreUri) -> None:
+    """Within a second, and by one of the same size."""
+    uri = bucket / "rows.parquet"
+    for number in (1, 2):
+        write_part(pa.table({"number": [number]}), uri)
+        (chunk,) = chunks_of([uri])
+        assert read_chunk(chunk)["number"].to_pylist() == [number]

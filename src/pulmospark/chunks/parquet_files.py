@@ -10,8 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pulmospark.store.light_parts import whole_of
-from pulmospark.store.object_file import ObjectFile
-from pulmospark.store.store import open_store
+from pulmospark.store.object_file import ObjectFile, state_of_object
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 Place = Path | StoreUri
@@ -24,7 +23,7 @@ def place_of(text: str) -> Place:
 
 
 def state_of(place: Place) -> tuple[int, int]:
-    """Time in ns and size in bytes: a file that was written anew has others.
+    """Time in ns and size in bytes, of an object what stands for them: another file has others.
 
     Raises:
         OSError: there is no such file.
@@ -32,8 +31,7 @@ def state_of(place: Place) -> tuple[int, int]:
         SourceUnavailableError: the store fails.
     """
     if isinstance(place, StoreUri):
-        stored = open_store(place).head(place.key)
-        return stored.modified_ns, stored.size_bytes
+        return state_of_object(place)
     facts = os.stat(place)  # noqa: PTH116
     return facts.st_mtime_ns, facts.st_size
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pulmospark.core import store_limits
+from pulmospark.core.hashing import value_id
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
@@ -18,7 +19,7 @@ class ObjectFile(io.RawIOBase):
 
     Args:
         uri: of the object.
-        state: its time in ns and size in bytes; ``None``: they are asked for.
+        state: from :func:`state_of_object`; ``None``: it is asked for.
 
     Raises:
         ObjectMissingError: there is none.
@@ -32,9 +33,8 @@ class ObjectFile(io.RawIOBase):
         self._store: Store = open_store(uri)
         self._uri = uri
         if state is None:
-            stored = self._store.head(uri.key)
-            state = (stored.modified_ns, stored.size_bytes)
-        self._modified_ns, self._size = state
+            state = state_of_object(uri)
+        self._version, self._size = state
         self._at = 0
 
     def readable(self) -> bool:
@@ -70,10 +70,25 @@ class ObjectFile(io.RawIOBase):
     def _bytes(self, start: int, length: int) -> bytes:
         if self._size > store_limits.WHOLE_BYTES_MAX:
             return self._store.get_range(self._uri.key, start, length)
-        return _whole(self._uri, self._modified_ns, self._size)[start : start + length]
+        return _whole(self._uri, self._version, self._size)[start : start + length]
+
+
+def state_of_object(uri: StoreUri) -> tuple[int, int]:
+    """A number of an object's version, and its size in bytes.
+
+    The number is of its etag, since a store's times are of seconds.
+
+    Raises:
+        ObjectMissingError: there is none.
+        SourceUnavailableError: the store fails.
+    """
+    stored = open_store(uri).head(uri.key)
+    if stored.etag is None:
+        return stored.modified_ns, stored.size_bytes
+    return int(value_id([stored.etag])[:15], 16), stored.size_bytes
 
 
 @lru_cache(maxsize=4)
-def _whole(uri: StoreUri, _modified_ns: int, _size: int) -> bytes:
+def _whole(uri: StoreUri, _version: int, _size: int) -> bytes:
     """Kept, because a footer is read first, and then the rows."""
     return open_store(uri).get(uri.key)
