@@ -50,7 +50,8 @@ def continue_in_child(image: str) -> None:
     if child == 0:
         os.setsid()  # Ctrl-C reaches it through the parent alone: once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-        from pulmospark.core.machine import ONE_THREAD  # noqa: PLC0415 - the help is to be fast
+        # Inside, because it imports pydantic, which the help is spared.
+        from pulmospark.core.machine import ONE_THREAD
 
         os.environ.update(ONE_THREAD)
         # Collecting while imports fill the memory, and at the end, is a sixth of the time.
