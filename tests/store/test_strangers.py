@@ -69,7 +69,7 @@ def _predict(driver: Path, master: str, *words: str) -> subprocess.CompletedProc
         [sys.executable, "-m", "pulmospark", "predict", *words, "--master", master, *conf, "-q"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
         env={**os.environ, "TMPDIR": f"{driver}/tmp", "XDG_CACHE_HOME": f"{driver}/cache"},
     )
