@@ -13,10 +13,10 @@ from pulmospark import chunks
 from pulmospark.config.inference import PrecisionPolicy
 from pulmospark.core import limits
 from pulmospark.core.files import disk_errors
-from pulmospark.core.progress import Progress
+from pulmospark.core.provenance import now_utc
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
-from pulmospark.inference.batch.inputs import list_inputs
+from pulmospark.inference.batch.listing import list_unscored
 from pulmospark.inference.batch.predict import PARTS, PredictPlan, work_of
 from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.layouts.base import ListingNotes, NotesSummary
@@ -74,17 +74,12 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     """
     notes = ListingNotes()
     config, policy = plan.bundle.config, plan.settings.precision
-    of_images = chunks.chunks_of(plan.inputs.images)
-    files, problems, chunk_count = 0, 0, len(of_images)
+    before = None if plan.appending is None else plan.appending.before(now_utc())
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
-        manifest = Path(name) / "manifest.parquet"
-        if plan.inputs.has_files:
-            with Progress("list files", 0, "files", quiet=quiet) as progress:
-                files = list_inputs(plan.inputs, manifest, notes, progress)
-                progress.to(files)
-            chunk_count += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
-            problems = _problems(manifest) if files else 0
-    rows = sum(chunk.rows for chunk in of_images)
+        todo = list_unscored(plan.inputs, Path(name), notes, before, quiet=quiet)
+        files, rows = todo.seen, todo.total - todo.seen
+        chunk_count = len(todo.of_images) + len(chunks.listed_chunks(todo.files, plan.chunk_files))
+        problems = sum(map(_problems, todo.files))
     enough = limits.PARITY_WORTH_IMAGES if policy == "auto" else limits.PARITY_IMAGES_MIN
     return DryRun(
         bundle=plan.bundle.folder,
@@ -103,7 +98,9 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         notes=notes.summary(),
         folder=None if plan.address else plan.target,
         address=None if plan.address is None else str(plan.address),
-        replaces=plan.target is not None and (plan.target / RECORD).is_file(),
+        replaces=plan.appending is None
+        and plan.target is not None
+        and (plan.target / RECORD).is_file(),
     )
 
 

@@ -15,28 +15,30 @@ import pyarrow.parquet as pq
 
 from pulmospark import chunks
 from pulmospark.chunks.work_list import reads_of
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import UsageError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
+from pulmospark.inference.batch.append import Appending, plan_append
+from pulmospark.inference.batch.images_tables import check_phantoms, check_tables
 from pulmospark.inference.batch.inputs import (
     Inputs,
-    crop_told,
-    ct_window_told,
-    list_inputs,
     resolve_inputs,
 )
+from pulmospark.inference.batch.listing import list_unscored
 from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.batch.scored_before import ScoredBefore
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
+from pulmospark.inference.batch.staged_rows import Attempt
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
@@ -44,7 +46,6 @@ from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
 from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
 from pulmospark.store.uri import StoreUri
@@ -75,12 +76,16 @@ class PredictPlan:
     """where the output is published in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction; used once"""
+    appending: Appending | None = None
+    """adds to the output's tables; ``None``: replaces them"""
 
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
+            if self.appending is not None:
+                return self._append(self.appending, workers_of(workers), work, quiet=quiet)
             result = _run(self, workers_of(workers), work, quiet=quiet)
             # Inside: what is scored is kept until it is published.
             if self.address is not None and self.target is not None:
@@ -88,6 +93,17 @@ class PredictPlan:
                     publish_folder(self.target, self.address, last=RECORD)
                     progress.to(1)
                 shutil.rmtree(self.target, ignore_errors=True)
+        return result
+
+    def _append(
+        self, appending: Appending, workers: chunks.Workers, work: Path, *, quiet: bool
+    ) -> PredictResult:
+        attempt, staged = Attempt.of(work), work / "output"
+        aside = replace(self, target=staged)
+        result = _run(aside, workers, work, appending.before(attempt.begun), quiet=quiet)
+        with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+            result = appending.publish(staged, attempt, result, work)
+            progress.to(1)
         return result
 
 
@@ -102,6 +118,7 @@ def predict(
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
     sinks: Sequence[ResultSink] = (),
+    append: AppendSettings | None = None,
     quiet: bool = False,
 ) -> PredictResult:
     """Score images with a bundle.
@@ -117,8 +134,7 @@ def predict(
         target: folder of the output, or its address in a store: the tables are Delta tables
             there, of which readers see the old rows or the new ones; ``None``, for one image
             only: nothing is written.
-        workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
-            after another.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
@@ -126,6 +142,7 @@ def predict(
         settings: of the scoring; ``None``: the defaults.
         sinks: further forms to write the results in, see
             :mod:`pulmospark.inference.batch.sinks`.
+        append: add to the tables what they lack; ``None``: replace the output.
         quiet: show no progress.
 
     Raises:
@@ -146,6 +163,7 @@ def predict(
         threshold=threshold,
         salt_path=salt_path,
         settings=settings,
+        append=append,
     )
     return replace(plan, sinks=tuple(sinks)).run(workers, quiet=quiet)
 
@@ -159,6 +177,7 @@ def plan_predict(
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    append: AppendSettings | None = None,
     target_needed: bool = True,
 ) -> PredictPlan:
     """Check a prediction before any expensive work; arguments and errors of `predict`.
@@ -168,23 +187,27 @@ def plan_predict(
     read = read_bundle(_bundle_here(bundle))
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
-    _check_tables(inputs, read.config)
+    check_tables(inputs, read.config)
     if target_needed and target is None and not inputs.is_one_image:
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
+    chosen = settings or ScoringSettings()
     address = target if isinstance(target, StoreUri) else None
-    if isinstance(target, StoreUri):
-        check_target(target, RECORD)
-        target = staging_folder(target)
-    elif target is not None:
+    if isinstance(target, Path):
         target = check_local(target).expanduser().absolute()
         _check_target(target)
+    elif target is not None:
+        check_target(target, RECORD)
+    appending = None if append is None else plan_append(target, read, append, chosen)
+    if isinstance(target, StoreUri):
+        target = staging_folder(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
-    chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
-        _check_phantoms(inputs)
-    return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
+        check_phantoms(inputs)
+    return PredictPlan(
+        read, inputs, target, points, chosen, salt=salt, address=address, appending=appending
+    )
 
 
 def _bundle_here(bundle: Path | StoreUri) -> Path:
@@ -195,54 +218,6 @@ def _bundle_here(bundle: Path | StoreUri) -> Path:
         files_max=limits.STORE_BUNDLE_FILES_MAX,
         bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
     )
-
-
-def _check_phantoms(inputs: Inputs) -> None:
-    """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
-
-    for part in inputs.images:
-        known = "phantom" in pq.read_schema(part).names
-        rows = chunks.read_part(part, ["phantom"])["phantom"] if known else None
-        if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
-            raise InputError(
-                f"{part}: holds images that are not phantoms, but the model was trained on "
-                "phantoms: name another bundle, or give --allow-phantom-model"
-            )
-
-
-def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
-    """Refuse images tables whose images were prepared with other settings than the bundle's."""
-    for table, fit in inputs.fits.items():
-        if fit != config.fit:
-            raise InputError(
-                f"{table}: its images were resized with fit={fit!r}, but the model expects "
-                f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
-                "the files themselves"
-            )
-        if (crop := crop_told(Path(table))) != config.crop:
-            raise InputError(
-                f"{table}: its images were cropped with {crop!r}, but the model expects "
-                f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
-                "the files themselves"
-            )
-        window = ct_window_told(Path(table))
-        if window not in {None, config.ct_window}:
-            raise InputError(
-                f"{table}: its CT slices were windowed with {window!r}, but the model expects "
-                f"{config.ct_window!r}: ingest with --set ingest.ct_window={config.ct_window}, "
-                "or give the files themselves"
-            )
-    for table, equalise in inputs.equalised.items():
-        if equalise != config.equalise:
-            were, expected = (
-                "equalised" if flag else "not equalised" for flag in (equalise, config.equalise)
-            )
-            raise InputError(
-                f"{table}: its images were {were}, but the model expects images that were "
-                f"{expected}: ingest with --set ingest.equalise="
-                f"{str(config.equalise).lower()}, or give the files themselves"
-            )
 
 
 def decision_points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -304,21 +279,22 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool) -> PredictResult:
+def _run(
+    plan: PredictPlan,
+    workers: chunks.Workers,
+    work: Path,
+    before: ScoredBefore | None = None,
+    *,
+    quiet: bool,
+) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
-    manifest = work / "manifest.parquet"
-    seen = 0
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work)
-    if plan.inputs.has_files:
-        with Progress("list files", 0, "files", quiet=quiet) as progress:
-            seen = list_inputs(plan.inputs, manifest, notes, progress)
-            progress.to(seen)
-    of_images = chunks.chunks_of(plan.inputs.images)
-    total = seen + sum(chunk.rows for chunk in of_images)
+    todo = list_unscored(plan.inputs, work, notes, before, quiet=quiet)
+    total, of_images = todo.total, todo.of_images
     executor = workers.executor_for(total).for_networks()
-    of_files = chunks.evened([manifest], executor.slots, plan.chunk_files) if seen else []
+    of_files = chunks.evened(todo.files, executor.slots, plan.chunk_files)
     listed = time.perf_counter()
     config = plan.bundle.config
     standard = plan.settings.reading(config.ingest)
@@ -346,19 +322,20 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
             progress,
             reads=[*roots, *reads_of(of_files)],
         )
-        later = _Later(progress, seen)
+        later = _Later(progress, todo.seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
         rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
     scored = time.perf_counter()
     written = Written(
         parts,
         rows,
-        _named_as_frames(manifest) if seen else frozenset(),
+        frozenset().union(*map(_named_as_frames, todo.files)),
         None if scorer.heat is None else Path(scorer.heat.folder),
     )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = _outcome(plan, notes, precision)
-    return publish(outcome, written, total, seconds)
+    result = publish(outcome, written, total, seconds)
+    return result.model_copy(update={"already": todo.already})
 
 
 def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
