@@ -1,4 +1,4 @@
-"""What the tables of an output hold already, as hashes: 8 bytes a file and an image."""
+"""What the tables of an output hold already, as hashes: 8 bytes per file and image."""
 
 from __future__ import annotations
 
