@@ -30,6 +30,7 @@ NAMES = (
     "score_memory",
     "archive",
     "store",
+    "store_training",
     "stream",
     "stream_kills",
     "kills",

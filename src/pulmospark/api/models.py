@@ -19,11 +19,12 @@ from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.provenance import now_utc
+from pulmospark.core.store_uri import place_of_text
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.predict import PredictPlan, plan_predict
 from pulmospark.inference.batch.result import Prediction
 from pulmospark.inference.batch.scorer import prepare_here
-from pulmospark.models.bundle.bundle import read_bundle
+from pulmospark.models.bundle.bundle import bundle_folder, read_bundle
 from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def load(bundle: PathLike) -> Model:
     """Load a trained model.
 
     Args:
-        bundle: its folder, or the folder of the run that trained it.
+        bundle: its folder, or the folder of the run that trained it; also an address in a store.
 
     Raises:
         BundleError: it is missing or damaged.
@@ -53,7 +54,7 @@ def load(bundle: PathLike) -> Model:
         >>> model.classes
         ('COVID-19', 'pneumonia', 'normal')
     """
-    return Model(local_path(os.fspath(bundle)).expanduser().absolute())
+    return Model(bundle_folder(place_of_text(os.fspath(bundle))))
 
 
 class Model:

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from pulmospark.chunks.parts import parts_of
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.locations import PathLike, local_path
+from pulmospark.core.locations import PathLike
+from pulmospark.core.store_uri import place_of_text
 from pulmospark.core.suggestions import did_you_mean
-from pulmospark.experiment.run_folder import table_of_run
+from pulmospark.experiment.run_folder import local_copy, table_of_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
     Args:
         table: folder or file of the table; within a run's folder its name is enough:
             ``runs/mine/images``, ``rejects``, ``manifest``, ``cohort``, ``expanded``, ``scores``,
-            ``predictions``, ``distances``.
+            ``predictions``, ``distances``. A run in a store is copied to this machine's cache.
         columns: those to read; ``None``: all but ``pixels``, which is read where it is named:
             size x size uint8 grey levels a row, row-major, as bytes.
 
@@ -40,7 +41,7 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
         >>> cohort.groupby("label")["fold"].nunique().tolist()
         [2, 2, 2]
     """
-    place = table_of_run(local_path(os.fspath(table)).expanduser())
+    place = table_of_run(local_copy(place_of_text(os.fspath(table))).expanduser())
     parts = [place] if place.is_file() else parts_of(place)
     if not parts:
         raise InputError(f"{table}: no such table: specify a folder of Parquet files, or a file")

@@ -18,6 +18,7 @@ from pulmospark.cli import common
 
 if TYPE_CHECKING:
     from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.inference.stream.service import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
@@ -40,7 +41,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
       pulmospark stream runs/mine/bundle inbox --out scored --once
     """
 )
-@click.argument("bundle", type=common.PATH)
+@click.argument("bundle", type=common.PLACE)
 @click.argument("inbox", type=common.PATTERN)
 @click.option(
     "--out", metavar="DIR", required=True, type=common.PATH,
@@ -73,7 +74,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 @common.spark_options
 @common.speech_options
 def command(
-    bundle: Path,
+    bundle: Path | StoreUri,
     inbox: str,
     out: Path,
     once: bool,
@@ -114,7 +115,7 @@ def command(
     changed = {**dict(common.pairs(changes, "--set")), **options}
     settings = parse(StreamSettings, changed, where="--set")
     check_places(inbox, out)
-    if not bundle.expanduser().is_dir():
+    if isinstance(bundle, Path) and not bundle.expanduser().is_dir():
         raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")
     metrics, stop = StreamMetrics(), threading.Event()
     if metrics_port is not None:

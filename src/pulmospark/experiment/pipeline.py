@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import stage
-from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, save_settings
+from pulmospark.experiment.run_folder import (
+    RunFolder,
+    locked,
+    note_seconds,
+    published,
+    save_settings,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -155,7 +161,7 @@ def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -
     """
     from pulmospark.experiment.tracking import track
 
-    with stage("report", quiet=quiet):
+    with stage("report", quiet=quiet), published(run):
         page = write_page(experiment, run)
         track(experiment, run)
     return page

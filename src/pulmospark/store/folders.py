@@ -62,7 +62,7 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
     if not listed:
         raise InputError(f"{uri}: no such folder; check the address")
     identity = [[str(entry.uri), entry.size_bytes, entry.etag] for entry in listed]
-    target = cache_folder() / FETCHED / value_id(identity) / _plain(uri.name)
+    target = cache_folder() / FETCHED / value_id(identity) / plain_name(uri.name)
     if target.is_dir():
         os.utime(target.parent)
         return target
@@ -70,7 +70,7 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
         (aside / target.name).mkdir()
         for entry in listed:
             name = entry.uri.key[len(uri.prefix) :]
-            if name != _plain(name):
+            if name != plain_name(name):
                 raise InputError(
                     f"{entry.uri}: no file of a bundle: remove it, or name its folder"
                 )
@@ -79,7 +79,35 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
     return target
 
 
-def _plain(name: str) -> str:
+def fetch_file(uri: StoreUri, *, bytes_max: int) -> Path:
+    """Copy an object, such as a CSV, to this machine's cache; kept by its etag.
+
+    Args:
+        uri: of the object; the copy has its name.
+        bytes_max: bytes it may have.
+
+    Raises:
+        ObjectMissingError: there is none.
+        InputError: it is larger than allowed.
+        SourceUnavailableError: the store fails.
+        PlatformError: no space, or no right to write in the cache.
+    """
+    store = open_store(uri)
+    stored = store.head(uri.key)
+    if stored.size_bytes > bytes_max:
+        raise InputError(f"{uri}: {stored.size_bytes:,} bytes, over the limit of {bytes_max:,}")
+    identity = [str(uri), stored.size_bytes, stored.etag]
+    target = cache_folder() / FETCHED / value_id(identity) / (plain_name(uri.name) or "file")
+    if target.is_file():
+        os.utime(target.parent)
+        return target
+    with files.whole_folder(target.parent) as aside:
+        store.save(uri.key, aside / target.name)
+    files.forget_oldest(target.parent.parent, limits.STORE_FETCHED_MAX)
+    return target
+
+
+def plain_name(name: str) -> str:
     """A name without folders; no name of a store is a path of ours."""
     return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-")).lstrip(".")
 
@@ -135,17 +163,40 @@ def publish_folder(folder: Path, uri: StoreUri, *, last: str) -> None:
         if path.is_file() and not (folder / inside[0] / LOG).is_dir() and path.name != last:
             plain.append(path)
     for table in sorted(path.parent for path in folder.glob(f"*/{LOG}")):
-        _commit(store, table, uri / table.name)
-    _upload(store, [(path, f"{uri.prefix}{path.relative_to(folder)}") for path in plain])
+        commit_table(store, table, uri / table.name)
+    upload(store, [(path, f"{uri.prefix}{path.relative_to(folder)}") for path in plain])
     store.put(f"{uri.prefix}{last}", (folder / last).read_bytes())
 
 
-def _upload(store: Store, pairs: Sequence[tuple[Path, str]]) -> None:
+def upload(store: Store, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:
+    """Write files over objects, several at once; the etag of each.
+
+    Args:
+        store: to write to.
+        pairs: files and keys.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
     with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
-        list(pool.map(lambda pair: store.put(pair[1], pair[0].read_bytes()), pairs))
+        return list(pool.map(lambda pair: store.put_file(pair[1], pair[0]), pairs))
 
 
-def _commit(store: Store, table: Path, uri: StoreUri) -> None:
+def commit_table(store: Store, table: Path, uri: StoreUri) -> int:
+    """Publish a table of this machine as the next version of the one at an address.
+
+    Args:
+        store: of the address.
+        table: folder of the table, with its log.
+        uri: of the table; created if missing.
+
+    Returns:
+        The version.
+
+    Raises:
+        ConflictError: another writer committed at the same time.
+        SourceUnavailableError: the store fails.
+    """
     from deltalake import Schema  # noqa: PLC0415 - only where a store is written to
     from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415
     from deltalake.transaction import AddAction  # noqa: PLC0415
@@ -154,7 +205,7 @@ def _commit(store: Store, table: Path, uri: StoreUri) -> None:
     tag = uuid.uuid4().hex[:12]
     parts = sorted(table.glob("*.parquet"))
     names = {path: f"{path.stem}-{tag}.parquet" for path in parts}
-    _upload(store, [(path, f"{uri.prefix}{name}") for path, name in names.items()])
+    upload(store, [(path, f"{uri.prefix}{name}") for path, name in names.items()])
     now = int(time.time() * 1000)
     counts = rows_of(table)
     actions = [
@@ -164,7 +215,7 @@ def _commit(store: Store, table: Path, uri: StoreUri) -> None:
         for path, name in names.items()
     ]
     try:
-        _overwrite(uri, actions, Schema.from_arrow(schema_of(table)))
+        return _overwrite(uri, actions, Schema.from_arrow(schema_of(table)))
     except CommitFailedError as error:
         raise ConflictError(
             f"{uri}: another writer committed at the same time ({first_line(error)}): run the "
@@ -174,7 +225,29 @@ def _commit(store: Store, table: Path, uri: StoreUri) -> None:
         raise SourceUnavailableError(f"{uri}: cannot commit: {first_line(error)}") from None
 
 
-def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> None:
+def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:
+    """Name of each file of a version of a Delta table -> its bytes.
+
+    Raises:
+        InputError: there is no such table or version.
+        SourceUnavailableError: the store fails.
+    """
+    check_delta(uri)
+    import pyarrow as pa  # noqa: PLC0415
+    from deltalake import DeltaTable  # noqa: PLC0415
+    from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
+
+    try:
+        opened = DeltaTable(str(uri), version=version, storage_options=storage_options(uri))
+        added = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+    except TableNotFoundError:
+        raise InputError(f"{uri}: no such table in version {version}") from None
+    except (DeltaError, OSError) as error:
+        raise SourceUnavailableError(f"{uri}: cannot be read: {first_line(error)}") from None
+    return dict(zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True))
+
+
+def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> int:
     from deltalake import DeltaTable  # noqa: PLC0415
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
     from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
@@ -188,5 +261,7 @@ def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> None:
         except DeltaError:
             table = DeltaTable(str(uri), storage_options=options)  # another created it meanwhile
         else:
-            return
+            return 0
     table.create_write_transaction(actions, "overwrite", schema)
+    table.update_incremental()
+    return int(table.version())

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulmospark.core import limits, store_limits
@@ -34,6 +35,11 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 _PAGE = 1_000
+_PROBE = "_probe-"
+_PIECE = 8 * 1024 * 1024
+"""bytes of an object that are read or sent at a time"""
+_WHOLE_MAX = 64 * 1024 * 1024
+"""bytes of a file that is sent in one request"""
 _METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
 """asked for a role where no credentials were found"""
 _QUERY = re.compile(r"\?[^\s,)]*")
@@ -143,6 +149,60 @@ class Store:
             return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
 
     @repeated
+    def read(self, key: str, bytes_max: int) -> tuple[bytes, str]:
+        """The content of a small object, and its etag, as of one moment.
+
+        Raises:
+            InputError: it is larger than ``bytes_max``.
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            if (size := result.meta["size"]) <= bytes_max:
+                return bytes(result.bytes()), result.meta["e_tag"] or ""
+        raise InputError(f"{self.bucket}{key}: {size:,} bytes, over the limit of {bytes_max:,}")
+
+    @repeated
+    def save(self, key: str, target: Path) -> str | None:
+        """Write an object's content to a file, a few megabytes at a time; its etag.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+            OSError: the file cannot be written.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            with target.open("wb") as file:
+                for content in result.stream(min_chunk_size=_PIECE):
+                    file.write(content)
+        if target.stat().st_size != result.meta["size"]:
+            raise SourceUnavailableError(
+                f"{platform.node()}: {self.bucket}{key}: ended early: rerun the command"
+            )
+        return result.meta["e_tag"]
+
+    @repeated
+    def put_file(self, key: str, source: Path) -> str | None:
+        """Write a file's content over an object, in parts where it is large; its etag.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            large = source.stat().st_size > _WHOLE_MAX
+            return obstore.put(self._store, key, source, use_multipart=large, chunk_size=_PIECE)[
+                "e_tag"
+            ]
+
+    @repeated
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Some bytes of an object.
 
@@ -242,7 +302,7 @@ class Store:
             PlatformError: it ignores them.
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
-        key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
+        key = f"{folder.rstrip('/')}/{_PROBE}{uuid.uuid4().hex}".lstrip("/")
         first = self.put_new(key, b"1")
         try:
             heeded = 0
@@ -315,6 +375,11 @@ class Store:
         # Listing a bucket that is missing is a general error, with the same words in it.
         if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
             raise InputError(f"{self.bucket}: no such bucket") from None
+
+
+def is_probe(uri: StoreUri) -> bool:
+    """Whether an object is what :meth:`Store.probe` writes; a killed process leaves it."""
+    return uri.name.startswith(_PROBE)
 
 
 def open_store(uri: StoreUri) -> Store:

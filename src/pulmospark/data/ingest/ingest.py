@@ -148,7 +148,7 @@ def ingest(
         SourceUnavailableError: a machine cannot reach the images.
         PlatformError: an executor lacks the package, the images or the output's folder.
     """
-    roots = [str(absolute(source.path)) for source in sources]
+    roots = [str(absolute(source.path)) for source in sources if isinstance(source.path, Path)]
     workers = workers_of(workers)
     workers.check(reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
@@ -163,11 +163,8 @@ def ingest(
                 "check the path and the layout"
             )
         salt = _salt(settings, target)
-        already = (
-            compare(manifest, target, work / "kept")
-            if _same_settings(target, _settings_key(settings, salt))
-            else Already([manifest], [], [])
-        )
+        kept = _kept_key(target, settings, salt)
+        already = compare(manifest, target, work / "kept") if kept else Already([manifest], [], [])
         todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
@@ -185,7 +182,7 @@ def ingest(
             already=already,
             listings=listings,
             settings=settings,
-            key=_settings_key(settings, salt),
+            key=kept or _settings_key(settings, salt),
             not_read=seen - count,
         )
         if result.files != seen:
@@ -212,13 +209,29 @@ def _salt(settings: IngestSettings, target: Path) -> Salt:
     return own_salt(target.with_name(SALT_FILE))
 
 
-def _same_settings(target: Path, key: str) -> bool:
+def _kept_key(target: Path, settings: IngestSettings, salt: Salt | None) -> str | None:
+    """The key of the rows in ``target``, if they may stay; ``None``: all are read again.
+
+    Another salt, as on another machine, changes the rows of DICOM files alone.
+    """
     record = target / "ingest.json"
     # Without its tables the record is useless: someone deleted them to start again.
     whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
     if not whole or not record.is_file():
-        return False
-    return bool(files.read_json(record).get("key") == key)
+        return None
+    values = files.read_json(record)
+    if values.get("key") == (key := _settings_key(settings, salt)):
+        return key
+    if values.get("unsalted") != _settings_key(settings, None):
+        return None
+    if "dicom" in values["result"]["formats"]:
+        _LOG.warning(
+            "%s: identifiers were hashed with another salt, which is not here: all files are read "
+            "again; name its file with ingest.salt_path to read only new ones",
+            target,
+        )
+        return None
+    return str(values["key"])
 
 
 def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
@@ -265,6 +278,7 @@ def _publish(
             aside / "ingest.json",
             {
                 "key": key,
+                "unsalted": _settings_key(settings, None),
                 "result": result.model_dump(mode="json"),
                 "provenance": provenance(settings.model_dump(mode="json")),
             },
@@ -293,4 +307,5 @@ def read_ingest(target: Path) -> IngestResult:
     """
     if not (target / "ingest.json").is_file():
         raise InputError(f"{target}: not ingested yet: run `pulmospark ingest` first")
-    return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
+    result = IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
+    return result.model_copy(update={"tables": target})  # the folder may have been moved

@@ -23,7 +23,7 @@ from pulmospark.experiment.compare.arm_pairs import pairs_of
 from pulmospark.experiment.compare.arm_record import arm_id, is_done, note_done
 from pulmospark.experiment.compare.arms import Arm, arm_titles, arms_of
 from pulmospark.experiment.evaluate import read_evaluation
-from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.experiment.run_folder import RunFolder, published
 from pulmospark.experiment.tracking import track
 from pulmospark.inference.engine.speed import scoring_speed
 from pulmospark.models.bundle.bundle import read_bundle
@@ -62,10 +62,24 @@ def compare(
         PlatformError: weights are missing.
         TrainingError: a training process failed.
     """
+    with published(run):
+        return _compare(experiment, run, models, spark, quiet=quiet)
+
+
+def _compare(
+    experiment: Experiment,
+    run: RunFolder,
+    models: Sequence[str],
+    spark: SparkSession,
+    *,
+    quiet: bool,
+) -> Comparison:
     arms = arms_of(experiment, models)
     parted = read_split(run.cohort)
     places = {
-        arm.name: RunFolder(run.comparison / arm.folder, shared=run.shared or run.root)
+        arm.name: RunFolder(
+            run.comparison / arm.folder, shared=run.shared or run.root, mirror=run.mirror
+        )
         for arm in arms
     }
     for arm, place in zip(arms, places.values(), strict=True):

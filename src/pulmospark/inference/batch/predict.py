@@ -47,7 +47,7 @@ from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.engine_choice import workers_of
-from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.folders import check_target, publish_folder, staging_folder
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(_bundle_here(bundle))
+    read = read_bundle(bundle)
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     check_tables(inputs, read.config)
@@ -207,16 +207,6 @@ def plan_predict(
         check_phantoms(inputs)
     return PredictPlan(
         read, inputs, target, points, chosen, salt=salt, address=address, appending=appending
-    )
-
-
-def _bundle_here(bundle: Path | StoreUri) -> Path:
-    if not isinstance(bundle, StoreUri):
-        return check_local(bundle).expanduser().absolute()
-    return fetch_folder(
-        bundle,
-        files_max=limits.STORE_BUNDLE_FILES_MAX,
-        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
     )
 
 

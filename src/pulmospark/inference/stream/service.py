@@ -22,6 +22,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.locations import check_local
 from pulmospark.core.provenance import provenance
 from pulmospark.core.records import Record
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.inference.batch.scorer import with_heat_maps
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
@@ -116,7 +117,7 @@ class StreamPlan:
 
 
 def plan_stream(
-    bundle: Path,
+    bundle: Path | StoreUri,
     inbox: str,
     target: Path,
     settings: StreamSettings | None = None,
@@ -127,7 +128,7 @@ def plan_stream(
     """Check a stream before any expensive work.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its address in a store.
         inbox: folder that images land in.
         target: folder of the output.
         settings: of the stream.
@@ -145,7 +146,7 @@ def plan_stream(
     if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
         raise InputError(f"--sample {sample}: no such folder: name one with images")
     plan = StreamPlan(
-        bundle=read_bundle(check_local(bundle).expanduser().absolute()),
+        bundle=read_bundle(bundle),
         inbox=folder,
         target=out,
         settings=settings or StreamSettings(),
