@@ -30,6 +30,7 @@ NAMES = (
     "score_memory",
     "archive",
     "store",
+    "tables",
     "store_training",
     "stream",
     "stream_kills",
