@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import Options, Report, goal, say, scratch
-from benchmarks.store import BUCKET, server
+from benchmarks.store import BUCKET, slow_server
 from pulmospark.chunks.parts import publish_table
 from pulmospark.core import files, lake_limits
 from pulmospark.core.delta_log import write_log
@@ -40,7 +40,7 @@ def measure(options: Options) -> Report:
         commits = {count: _commit(folder / f"table-{count}", count) for count, _ in counts}
         compacted = _compacted(folder / "compacted", 300 if small else 10_000)
         kept = {"disk": _writers(folder / "written", folder)}
-        with server(0):
+        with slow_server(0):
             kept["store"] = _writers(StoreUri("s3", BUCKET, "written"), folder)
         readers = _readers(folder / "replaced", 20 if small else REPLACED)
     return _report(commits, compacted, kept, readers)

@@ -25,6 +25,7 @@ from pulmospark.store.store import (
     StoredObject,
     in_parallel,
     open_store,
+    read_many,
 )
 from pulmospark.store.uri import StoreUri
 
@@ -64,6 +65,14 @@ class StoredFolder:
         store.delete_below(runs.prefix)
         tag = _tag_of(store, folder)
         return cls(folder, tables or folder / "parts", runs / uuid.uuid4().hex, tag)
+
+    @staticmethod
+    def records(folder: StoreUri) -> Iterator[bytes]:
+        """The records of finished chunks."""
+        listed = open_store(folder).list((folder / "done").prefix)
+        for content in read_many((record.uri, record.size_bytes) for record in listed):
+            if isinstance(content, bytes):
+                yield content
 
     def errors(self) -> AbstractContextManager[None]:
         """Nothing: the store's own errors are ours already."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -125,7 +126,7 @@ def files_of(table: DeltaTable, place: Path | StoreUri) -> tuple[pa.Schema, list
         added = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     files = [
         TableFile(
-            str(place / row["path"]),
+            str(place / unquote(row["path"])),
             row["size_bytes"],
             {
                 name.removeprefix("partition."): None if value is None else str(value)

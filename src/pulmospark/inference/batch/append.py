@@ -23,6 +23,7 @@ from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.core import files, lake_limits, limits, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.hashing import value_id
+from pulmospark.core.machine import cache_folder
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scored_before import SCHEMAS, ScoredBefore, scored_before
 from pulmospark.inference.batch.sinks.json_sink import RECORD
@@ -51,6 +52,13 @@ class Appending:
     out: Path | StoreUri
     model_id: str
     settings: AppendSettings
+
+    @property
+    def works_next_to(self) -> Path:
+        """A folder of this machine, next to which the run works until its rows are committed."""
+        if isinstance(self.out, Path):
+            return self.out
+        return cache_folder() / "appended" / value_id([str(self.out)]) / "output"
 
     def before(self, begun: datetime) -> ScoredBefore:
         """What needs not be scored, or added, by an attempt begun at a time."""

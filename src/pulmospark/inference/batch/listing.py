@@ -1,68 +1,65 @@
-"""What a prediction has to score: its inputs as lists of files and chunks of images tables."""
+"""What a prediction that is added to an output has to score."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from pulmospark import chunks
-from pulmospark.core.progress import Progress
-from pulmospark.inference.batch.inputs import Inputs, list_inputs
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.inference.batch.scored_before import ScoredBefore
-from pulmospark.layouts.base import ListingNotes
 
 
 @dataclass(frozen=True)
-class Listed:
+class Todo:
     """Files and rows to be scored.
 
     Attributes:
-        files: lists of files (``core.schemas.MANIFEST``), one or none.
+        lists: lists of files (``core.schemas.MANIFEST``).
         of_images: chunks of images tables.
         already: files and rows that were scored before, and are in neither.
     """
 
-    files: list[Path]
+    lists: list[Place]
     of_images: list[chunks.Chunk]
     already: int = 0
 
     @property
-    def seen(self) -> int:
+    def files(self) -> int:
         """Rows of the lists of files."""
-        return sum(pq.read_metadata(path).num_rows for path in self.files)
+        count = 0
+        for place in self.lists:
+            with open_parquet(place) as file:
+                count += file.metadata.num_rows
+        return count
 
     @property
     def total(self) -> int:
         """Files and rows."""
-        return self.seen + sum(chunk.rows for chunk in self.of_images)
+        return self.files + sum(chunk.rows for chunk in self.of_images)
 
 
-def list_unscored(
-    inputs: Inputs, folder: Path, notes: ListingNotes, before: ScoredBefore | None, *, quiet: bool
-) -> Listed:
-    """List the inputs of a prediction.
+def todo_of(
+    lists: Sequence[Place], images: Sequence[Path], before: ScoredBefore | None, folder: Path
+) -> Todo:
+    """What a prediction has to score.
 
     Args:
-        inputs: of the prediction.
-        folder: for the lists of files.
-        notes: receives anything unusual.
-        before: what was scored before, and is not listed; ``None``: nothing.
-        quiet: show no progress.
-
-    Raises:
-        InputError: a folder or table cannot be read, or there is no image file.
-        UsageError: the layout is unknown.
+        lists: of files.
+        images: Parquet files of images tables.
+        before: what was scored before; ``None``: nothing.
+        folder: for shorter lists.
     """
-    manifest, seen = folder / "manifest.parquet", 0
-    if inputs.has_files:
-        with Progress("list files", 0, "files", quiet=quiet) as progress:
-            seen = list_inputs(inputs, manifest, notes, progress)
-            progress.to(seen)
-    everything = Listed([manifest] if seen else [], chunks.chunks_of(inputs.images))
+    everything = Todo(list(lists), chunks.chunks_of(images))
     if before is None:
         return everything
-    files = [path for m in everything.files for path in before.unscored(m, folder / "new.parquet")]
-    new = Listed(files, before.unscored_chunks(everything.of_images))
-    return Listed(new.files, new.of_images, everything.total - new.total)
+    new = Todo(
+        [
+            place
+            for number, listed in enumerate(lists)
+            for place in before.unscored(listed, folder / f"new-{number}.parquet")
+        ],
+        before.unscored_chunks(everything.of_images),
+    )
+    return Todo(new.lists, new.of_images, everything.total - new.total)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.inference import AppendSettings, ScoringSettings
-from pulmospark.core import files, limits
-from pulmospark.core.atomic_folders import sweep_inside
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
-from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
-from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.append import Appending, plan_append
-from pulmospark.inference.batch.images_tables import check_phantoms, check_tables
 from pulmospark.inference.batch.inputs import (
     Inputs,
+    list_into,
     resolve_inputs,
 )
-from pulmospark.inference.batch.listing import list_unscored
+from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scored_before import ScoredBefore
@@ -39,22 +33,21 @@ from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.staged_rows import Attempt
+from pulmospark.inference.batch.table_checks import check_phantoms, check_tables
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
+from pulmospark.inference.batch.work_place import WORK, WorkPlace, work_place
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
+from pulmospark.layouts.list_writer import list_writer
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.engine_choice import workers_of
-from pulmospark.store.folders import check_target, publish_folder, staging_folder
+from pulmospark.store.folders import check_target
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-PARTS = "parts"
-"""subfolder of the work folder with finished parts"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
-    """folder of the output; for an address in a store: where it is prepared on this machine"""
+    """folder of the output; ``None``: it goes to a store, or nowhere"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -79,32 +72,32 @@ class PredictPlan:
     appending: Appending | None = None
     """adds to the output's tables; ``None``: replaces them"""
 
+    @property
+    def reading(self) -> IngestSettings:
+        """How files are read, of the bundle's standard image."""
+        return self.settings.reading(self.bundle.config.ingest)
+
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
-        with _work_folder(self.target) as work:
-            if self.appending is not None:
-                return self._append(self.appending, workers_of(workers), work, quiet=quiet)
-            result = _run(self, workers_of(workers), work, quiet=quiet)
-            # Inside: what is scored is kept until it is published.
-            if self.address is not None and self.target is not None:
-                with Progress("publish", 1, "outputs", quiet=quiet) as progress:
-                    publish_folder(self.target, self.address, last=RECORD)
-                    progress.to(1)
-                shutil.rmtree(self.target, ignore_errors=True)
-        return result
+        if self.appending is not None:
+            return self._append(self.appending, workers_of(workers), quiet=quiet)
+        with work_place(self.target, self.address) as work:
+            return _run(self, workers_of(workers), work, quiet=quiet)
 
     def _append(
-        self, appending: Appending, workers: chunks.Workers, work: Path, *, quiet: bool
+        self, appending: Appending, workers: chunks.Workers, *, quiet: bool
     ) -> PredictResult:
-        attempt, staged = Attempt.of(work), work / "output"
-        aside = replace(self, target=staged)
-        result = _run(aside, workers, work, appending.before(attempt.begun), quiet=quiet)
-        with Progress("publish", 1, "outputs", quiet=quiet) as progress:
-            result = appending.publish(staged, attempt, result, work)
-            progress.to(1)
-        return result
+        with work_place(appending.works_next_to, None) as work:
+            attempt, staged = Attempt.of(work.here), work.here / "output"
+            aside = replace(self, target=staged, address=None)
+            before = appending.before(attempt.begun)
+            result = _run(aside, workers, work, before, quiet=quiet)
+            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                result = appending.publish(staged, attempt, result, work.here)
+                progress.to(1)
+            return result
 
 
 def predict(
@@ -134,7 +127,8 @@ def predict(
         target: folder of the output, or its address in a store: the tables are Delta tables
             there, of which readers see the old rows or the new ones; ``None``, for one image
             only: nothing is written.
-        workers: run the chunks; a Spark session: its executors; ``None``: this process.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
+            after another.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
@@ -194,19 +188,18 @@ def plan_predict(
         )
     chosen = settings or ScoringSettings()
     address = target if isinstance(target, StoreUri) else None
-    if isinstance(target, Path):
+    if isinstance(target, StoreUri):
+        check_target(target, RECORD, WORK)
+    elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
-    elif target is not None:
-        check_target(target, RECORD)
     appending = None if append is None else plan_append(target, read, append, chosen)
-    if isinstance(target, StoreUri):
-        target = staging_folder(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     if read.config.phantoms and not chosen.allow_phantom_model:
         check_phantoms(inputs)
+    folder = target if isinstance(target, Path) else None
     return PredictPlan(
-        read, inputs, target, points, chosen, salt=salt, address=address, appending=appending
+        read, inputs, folder, points, chosen, salt=salt, address=address, appending=appending
     )
 
 
@@ -243,36 +236,10 @@ def _check_target(target: Path) -> None:
         raise UsageError(f"{target}: is not a prediction output folder: choose another --out")
 
 
-def work_of(target: Path) -> Path:
-    """Folder next to an output in which a prediction works."""
-    return target.with_name(f".{target.name}.work")
-
-
-@contextlib.contextmanager
-def _work_folder(target: Path | None) -> Iterator[Path]:
-    """Next to the target, and kept after an error, so that the next run can resume."""
-    if target is None:
-        with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
-            yield Path(name)
-        return
-    work = work_of(target)
-    with files.disk_errors(target):
-        work.mkdir(parents=True, exist_ok=True)
-    with hold_lock(work / "lock", target, writer="prediction", needed=False):
-        sweep_inside(work)
-        try:
-            yield work
-        except BaseException:
-            if not (work / PARTS).is_dir():  # nothing for a next run to reuse
-                shutil.rmtree(work, ignore_errors=True)
-            raise
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def _run(
     plan: PredictPlan,
     workers: chunks.Workers,
-    work: Path,
+    work: WorkPlace,
     before: ScoredBefore | None = None,
     *,
     quiet: bool,
@@ -280,52 +247,97 @@ def _run(
     begun = time.perf_counter()
     notes = ListingNotes()
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
-    workers.check(reads=roots, folder=work)
-    todo = list_unscored(plan.inputs, work, notes, before, quiet=quiet)
+    workers.check(reads=roots, folder=work.shared)
+    lists = _listed(plan, work, notes, quiet=quiet)
+    todo = todo_of(lists, plan.inputs.images, before, work.here)
     total, of_images = todo.total, todo.of_images
     executor = workers.executor_for(total).for_networks()
-    of_files = chunks.evened(todo.files, executor.slots, plan.chunk_files)
+    of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files)
     listed = time.perf_counter()
-    config = plan.bundle.config
-    standard = plan.settings.reading(config.ingest)
-    phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
+    scorer, precision = _scorer(plan, executor, work, of_files, of_images)
+    ready = time.perf_counter()
+    written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
+    written = replace(written, named_as_frames=_named_as_frames(todo.lists))
+    scored = time.perf_counter()
+    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
+    if work.lease is not None:
+        work.lease.check()
+    result = publish(_outcome(plan, notes, precision), written, total, seconds)
+    return result.model_copy(update={"already": todo.already})
+
+
+def _listed(
+    plan: PredictPlan, work: WorkPlace, notes: ListingNotes, *, quiet: bool
+) -> list[Place]:
+    """Lists of the files."""
+    if not plan.inputs.has_files:
+        return []
+    with (
+        Progress("list files", 0, "files", quiet=quiet) as progress,
+        list_writer(work.listing) as writer,
+    ):
+        seen = list_into(plan.inputs, writer, notes, progress)
+        progress.to(seen)
+    return writer.files if seen else []
+
+
+def _scorer(
+    plan: PredictPlan,
+    executor: chunks.Executor,
+    work: WorkPlace,
+    of_files: list[chunks.Chunk],
+    of_images: list[chunks.Chunk],
+) -> tuple[Scorer, PrecisionOutcome]:
+    """What the workers score with, and how its precision was chosen."""
+    engines = work.here / "engines"
     scorer, precision = plan.prepared or prepare_scorer(
         plan.bundle,
-        work / "engines",
+        engines,
         plan.settings,
         plan.points,
-        ListedSample(of_files, of_images, standard),
-        images=total,
+        ListedSample(of_files, of_images, plan.reading),
+        images=sum(chunk.rows for chunk in (*of_files, *of_images)),
         kind="torch" if executor.has_gpus else None,
         in_place=executor.is_here,
     )
     if (kinds := plan.settings.heat_maps) is not None:
-        folder = heat_folder(work, scorer)
-        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
-    ready = time.perf_counter()
+        target = work.heat_maps(scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, engines, kinds, target=target)
+    return scorer if executor.is_here else work.for_workers(scorer), precision
+
+
+def _score(
+    plan: PredictPlan,
+    executor: chunks.Executor,
+    work: WorkPlace,
+    scorer: Scorer,
+    todo: tuple[list[chunks.Chunk], list[chunks.Chunk]],
+    *,
+    quiet: bool,
+) -> Written:
+    """Run the chunks of files and of images tables."""
+    of_files, of_images = todo
+    phantoms_only = plan.bundle.config.phantoms and not plan.settings.allow_phantom_model
+    standard = plan.reading
+    seen = sum(chunk.rows for chunk in of_files)
+    total = seen + sum(chunk.rows for chunk in of_images)
+    reads = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
-            work / PARTS,
+            work.parts,
             progress,
-            reads=[*roots, *reads_of(of_files)],
+            reads=[*reads, *reads_of(of_files)],
+            tables=work.address,
         )
-        later = _Later(progress, todo.seen)
+        later = _Later(progress, seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
-        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
-    scored = time.perf_counter()
-    written = Written(
-        parts,
-        rows,
-        frozenset().union(*map(_named_as_frames, todo.files)),
-        None if scorer.heat is None else Path(scorer.heat.folder),
-    )
-    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = _outcome(plan, notes, precision)
-    result = publish(outcome, written, total, seconds)
-    return result.model_copy(update={"already": todo.already})
+        rows = chunks.run_chunks(
+            executor, of_rows, of_images, work.parts, later, tables=work.address
+        )
+    return Written(parts, rows, heat_maps=None if scorer.heat is None else scorer.heat.folder)
 
 
 def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
@@ -341,16 +353,14 @@ def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome
     )
 
 
-def heat_folder(work: Path, scorer: Scorer) -> Path:
-    """Folder of a work folder for heat maps; another network's are in another one."""
-    return work / HEAT_FOLDER / value_id(scorer.key())
-
-
-def _named_as_frames(manifest: Path) -> frozenset[str]:
+def _named_as_frames(lists: Sequence[Place]) -> frozenset[str]:
     """Files whose names end like that of a later frame; very rare."""
-    with pq.ParquetFile(manifest) as file:
-        batches = file.iter_batches(columns=["uri"])
-        return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
+    names: set[str] = set()
+    for place in lists:
+        with open_parquet(place) as file:
+            for batch in file.iter_batches(columns=["uri"]):
+                names.update(later_frames(batch.column(0)))
+    return frozenset(names)
 
 
 class _Later(Progress):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import schemas
 from pulmospark.core.arrays import Hashes
 from pulmospark.core.schemas import RejectReason
@@ -56,7 +56,7 @@ class ScoredBefore:
     images: Hashes = field(repr=False)
     rejects: Hashes = field(repr=False)
 
-    def unscored(self, manifest: Path, target: Path) -> list[Path]:
+    def unscored(self, manifest: Place, target: Path) -> list[Place]:
         """The rows of a list of files that are not known, as a list of their own.
 
         Args:
@@ -66,7 +66,7 @@ class ScoredBefore:
         Returns:
             One list, or none if all are known.
         """
-        with pq.ParquetFile(manifest) as file:
+        with open_parquet(manifest) as file:
             keys = [
                 hashes(file.read_row_group(index, columns=FILE), FILE)
                 for index in range(file.num_row_groups)

@@ -1,4 +1,4 @@
-"""Whether a bundle may score the rows of an images table."""
+"""Checks that images tables suit a bundle, before any work."""
 
 from __future__ import annotations
 

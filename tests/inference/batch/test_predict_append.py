@@ -209,7 +209,7 @@ def test_rows_of_an_images_table_are_added_once(
     images = images.rename(tmp_path / "set/normal")
     source, settings = (
         [SourceSettings(path=tmp_path / "set", layout="class_folders")],
-        IngestSettings(),
+        IngestSettings(size=64),
     )
     ingest(source, settings, tmp_path / "tables", None, quiet=True)
     out, table = tmp_path / "out", tmp_path / "tables/images"
