@@ -32,6 +32,7 @@ NAMES = (
     "store",
     "store_kills",
     "list_store",
+    "tables",
     "store_training",
     "stream",
     "stream_kills",
