@@ -6,6 +6,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,7 @@ def measure(options: Options) -> Report:
         for turn in range(rounds + 1):
             for name, run in runs.items():
                 shutil.rmtree(folder / "cache/pulmospark/mirrors", ignore_errors=True)
-                wall, cpu = _measured(lambda run=run: _pulmospark("train", run, *train))
+                wall, cpu = _measured(partial(_pulmospark, "train", run, *train))
                 if turn:  # the first writes the archive of Spark's classes
                     found.setdefault(name, {"wall": [], "cpu": []})
                     found[name]["wall"].append(wall)

@@ -34,7 +34,7 @@ def _write(folder: Path, *, folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
             "fold": pd.array(
                 rng.integers(0, folds, _IMAGES) if folds else [None] * _IMAGES, "Int32"
             ),
-            "reason": np.where(rng.random(_IMAGES) < 0.1, "excluded", None),
+            "reason": ["excluded" if left else None for left in rng.random(_IMAGES) < 0.1],
         }
     )
     whole = {

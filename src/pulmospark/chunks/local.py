@@ -22,7 +22,6 @@ from pulmospark.core import limits, machine
 from pulmospark.core.errors import PlatformError
 from pulmospark.core.python_path import SAFE_PATH
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _MAIN = "from pulmospark.chunks.local_worker import main; main()"
 """not ``-m``: messages name the classes of the module, which would then be ``__main__``"""
 _TAIL_BYTES = 4096
@@ -184,7 +183,7 @@ class _Worker:
             stdin=subprocess.DEVNULL,
             stdout=self._errors,
             stderr=self._errors,
-            env={**os.environ, **_ONE_THREAD, SAFE_PATH: "1"},
+            env={**os.environ, **machine.ONE_THREAD, SAFE_PATH: "1"},
             start_new_session=True,  # Ctrl-C is for the driver, which ends the job
         )
         for their in theirs:

@@ -82,7 +82,8 @@ def command(
     from pulmospark.experiment.evaluate import other_evaluation
     from pulmospark.models.bundle.bundle import bundle_folder
 
-    silent, model = quiet or as_json, bundle and bundle_folder(bundle)
+    silent = quiet or as_json
+    model = None if bundle is None else bundle_folder(bundle)
     with common.spark(master, conf, quiet=silent) as spark:
         if of_run:
             report = pipeline.run_audit(experiment, run, spark, bundle=model, quiet=silent)

@@ -64,7 +64,7 @@ def save_stage(
     # The params first: what has none is not loaded.
     for name in sorted(there, key=lambda name: not name.startswith(_PART)):
         store.delete((uri / name).key)
-    upload(store, [(path, (uri / name).key) for name, path in (files or {}).items()])
+    upload(uri, [(path, (uri / name).key) for name, path in (files or {}).items()])
     text = DefaultParamsWriter._get_metadata_to_save(stage, cast(Any, session))
     store.put((uri / _METADATA).key, f"{text}\n".encode())
     store.put((uri / _SUCCESS).key, b"")

@@ -13,22 +13,19 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.core.extras import how_to_install
-from pulmospark.store.credentials import open_options, plain_http
+from pulmospark.store.client import open_client
 from pulmospark.store.failures import ConflictError, ObjectMissingError, store_errors
 from pulmospark.store.repeats import BrokenOffError, pause_before, repeated
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from obstore import GetOptions
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -66,7 +63,7 @@ class Store:
             PlatformError: obstore is missing, or the credentials' files cannot be used.
         """
         self.bucket = StoreUri(bucket.scheme, bucket.bucket, "")
-        self._store = _open(self.bucket)
+        self._store = open_client(self.bucket)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Objects whose keys begin with a prefix, page by page; memory holds one page.
@@ -350,6 +347,19 @@ def _opened(scheme: str, bucket: str, _process: int) -> Store:
     return Store(StoreUri(scheme, bucket, ""))
 
 
+def is_there(uri: StoreUri) -> bool:
+    """Whether an object exists.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    try:
+        open_store(uri).head(uri.key)
+    except ObjectMissingError:
+        return False
+    return True
+
+
 def in_parallel(request: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
     """Answers to requests, in order, ``limits.STORE_REQUESTS`` at a time.
 
@@ -358,36 +368,3 @@ def in_parallel(request: Callable[[Item], Answer], items: Iterable[Item]) -> lis
     """
     with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
         return list(pool.map(request, items))
-
-
-def _open(bucket: StoreUri) -> ObjectStore:
-    try:
-        from obstore import store  # noqa: PLC0415
-    except ImportError as error:
-        raise PlatformError(
-            f"{bucket}: object stores need obstore: {how_to_install('store')}"
-        ) from error
-    retry: RetryConfig = {
-        "max_retries": limits.STORE_RETRIES,
-        "retry_timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
-    }
-    client: ClientConfig = {
-        "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
-        # By default 30 s with the body, in which no large part gets through a slow line.
-        "timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
-        "allow_http": plain_http(bucket.scheme),
-    }
-    if bucket.scheme == "s3":
-        options: Any = open_options()
-        return store.S3Store(
-            bucket.bucket, config=options, client_options=client, retry_config=retry
-        )
-    if bucket.scheme == "gs":
-        return store.GCSStore(bucket.bucket, client_options=client, retry_config=retry)
-    container, _, account = bucket.bucket.partition("@")
-    return store.AzureStore(
-        container,
-        config={"account_name": account.partition(".")[0]},
-        client_options=client,
-        retry_config=retry,
-    )

@@ -120,4 +120,6 @@ def _correlations(one: Singles, other: Singles) -> Floats:
     one, other = (rows - rows.mean(axis=1, keepdims=True) for rows in (one, other))
     norms = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
     products = (one * other).sum(axis=1, dtype=np.float32).astype(np.float64)
-    return np.divide(products, norms, out=np.zeros(len(products)), where=norms > 0)
+    correlations = np.zeros(len(products))
+    np.divide(products, norms, out=correlations, where=norms > 0)
+    return correlations
