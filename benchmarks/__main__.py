@@ -105,6 +105,7 @@ SMALL = Options(
 )
 @click.option("--failing", type=click.FloatRange(0, 0.5), help="Share of failing requests: 0.05.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(
     "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."

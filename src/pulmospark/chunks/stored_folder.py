@@ -156,9 +156,12 @@ class StoredFolder:
 
 def _tag_of(store: Store, folder: StoreUri) -> str:
     key = (folder / TAG).key
-    with contextlib.suppress(ConflictError):
-        store.put_new(key, uuid.uuid4().hex[:_TAG_CHARS].encode())
-    return store.get(key).decode()
+    tag = uuid.uuid4().hex[:_TAG_CHARS]
+    try:
+        store.put_new(key, tag.encode())
+    except ConflictError:  # of an unfinished run
+        return store.get(key).decode()
+    return tag
 
 
 class _Log:

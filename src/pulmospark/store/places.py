@@ -193,7 +193,7 @@ class StorePlace(Place):
     def names(self, folder: str) -> list[str]:
         """See :meth:`Place.names`."""
         prefix = (self.uri / folder).prefix
-        keys = patiently(lambda: [found.uri.key for found in self._store.list(prefix)])
+        keys = patiently(lambda: [entry.uri.key for entry in self._store.list(prefix)])
         return sorted(key[len(prefix) :] for key in keys)
 
     def size(self, key: str) -> int:

@@ -27,6 +27,7 @@ from pulmospark.store.uri import StoreUri
 if TYPE_CHECKING:
     from obstore import GetOptions
 
+
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 

@@ -214,7 +214,7 @@ def _run(
 ) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
-    roots = _roots(plan.inputs)
+    roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work.shared)
     seen, lists = _listed(plan, work, notes, quiet=quiet)
     of_images = chunks.chunks_of(plan.inputs.images)
@@ -231,11 +231,6 @@ def _run(
     if work.lease is not None:
         work.lease.check()
     return publish(_outcome(plan, notes, precision), written, total, seconds)
-
-
-def _roots(inputs: Inputs) -> list[str]:
-    """Folders, archives and tables that each worker must see."""
-    return [outermost(str(path)) for path in (*inputs.folders, *inputs.images)]
 
 
 def _listed(
@@ -293,7 +288,7 @@ def _score(
     standard = plan.reading
     seen = sum(chunk.rows for chunk in of_files)
     total = seen + sum(chunk.rows for chunk in of_images)
-    reads = _roots(plan.inputs)
+    reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
