@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import pulmospark
+
 
 def environment_with(folder: Path, wanted: Iterable[str]) -> Path:
-    """An environment with distributions, as links to their files.
+    """An environment with pulmospark and some distributions, as links to their files.
 
     Args:
         folder: for it.
@@ -23,11 +25,13 @@ def environment_with(folder: Path, wanted: Iterable[str]) -> Path:
     python = folder / "bin" / "python"
     target = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     here = Path(sysconfig.get_path("purelib"))
+    (target / "pulmospark").symlink_to(Path(pulmospark.__file__).parent)
     for name in wanted:
         for entry in {Path(str(file)).parts[0] for file in metadata.files(name) or ()}:
             link = target / entry
-            if entry not in {"..", "__pycache__"} and not link.is_symlink():
-                link.symlink_to(here / entry)
+            if entry in {"..", "__pycache__"} or link.suffix == ".pth" or link.is_symlink():
+                continue
+            link.symlink_to(here / entry)
     return python
 
 

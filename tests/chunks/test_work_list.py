@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -112,6 +114,24 @@ def test_each_chunk_is_in_one_task_and_the_last_tasks_are_small(count: int, at_o
     # None is more than a quarter of what a slot still has to do.
     assert all(size == 1 or 4 * at_once * size <= count - start for start, size in shares)
     assert sizes[-at_once:] == [1] * min(count, at_once)
+
+
+def _ends(sizes: Sequence[int], joins: Sequence[int]) -> int:
+    """When the last task ends, if a slot that is free takes the next one; a chunk takes 1."""
+    free = sorted(joins)
+    for size in sizes:
+        heapq.heappush(free, heapq.heappop(free) + size)
+    return max(free)
+
+
+@given(st.integers(1, 3000), st.integers(1, 63), st.integers(0, 50))
+def test_slots_that_join_a_job_share_what_is_left(count: int, more: int, later: int) -> None:
+    """The tasks are made for the one slot that there is at first."""
+    sizes = [size for _, size in shares_of(count, 1)]
+    joins = [0] + [later] * more
+    alone = min(count, later)
+    spread = alone + (count - alone) / len(joins)
+    assert _ends(sizes, joins) <= max(spread + limits.TASK_CHUNKS_MAX, later)
 
 
 def test_each_row_group_is_a_chunk(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from pyspark.sql import SparkSession
 import pulmospark as ps
 from pulmospark.cli.main import cli
 from pulmospark.config.experiment import Experiment
+from pulmospark.core import mirror_limits
 from pulmospark.core.machine import cache_folder
-from pulmospark.experiment.pipeline import run_all, run_ingest
-from pulmospark.experiment.run_folder import RunFolder, run_folder
+from pulmospark.experiment.pipeline import run_all, run_ingest, run_train
+from pulmospark.experiment.run_folder import RunFolder, open_experiment, run_folder
 from pulmospark.experiment.run_result import RunResult
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.store import store
@@ -140,15 +141,38 @@ def test_another_machine_reports_and_opens_the_run(
     assert "images" in str(done.exception)
 
 
-def test_split_again_by_another_machine_is_published(
-    stored_run: StoredRun, third_machine: Path, s3_endpoint: str, tmp_path: Path
-) -> None:
-    """On a copy of the run, made object by object: addresses of its own are nowhere in it."""
+def _copied(run: StoredRun, name: str) -> StoreUri:
+    """A copy of the run, made object by object: addresses of its own are nowhere in it."""
     client = boto3.client("s3")
-    address = stored_run.address.parent / "again"
-    for found in open_store(address).list(stored_run.address.prefix):
-        key = found.uri.key.replace(stored_run.address.prefix, address.prefix, 1)
-        client.copy({"Bucket": address.bucket, "Key": found.uri.key}, address.bucket, key)
+    address = run.address.parent / name
+    for stored in open_store(address).list(run.address.prefix):
+        key = stored.uri.key.replace(run.address.prefix, address.prefix, 1)
+        client.copy({"Bucket": address.bucket, "Key": stored.uri.key}, address.bucket, key)
+    return address
+
+
+def test_training_reads_pixels_by_ranges_where_the_table_is_large(
+    stored_run: StoredRun, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "four"))
+    monkeypatch.setattr(mirror_limits, "COPIED_TABLE_BYTES_MAX", 10_000)
+    address = _copied(stored_run, "large")
+    experiment, run = open_experiment(address, {})
+    assert "pixels" not in pq.read_table(run.tables / "images").column_names
+    run_train(experiment, run, spark, quiet=True)
+    order = [("uri", "ascending"), ("model", "ascending")]
+    scores, local = (
+        pq.read_table(folder.training / "scores").sort_by(order)
+        for folder in (run, stored_run.local)
+    )
+    assert scores.equals(local)
+    assert "pixels" not in pq.read_table(run.tables / "images").column_names
+
+
+def test_split_again_by_another_machine_is_published(
+    stored_run: StoredRun, third_machine: Path, s3_endpoint: str
+) -> None:
+    address = _copied(stored_run, "again")
     line = ["split", str(address), "--set", "seed=7", "--engine", "local", "--json", "-q"]
     done = CliRunner().invoke(cli, line)
     assert done.exit_code == 0, done.output

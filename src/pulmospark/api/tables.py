@@ -6,14 +6,17 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.chunks.parts import parts_of
+from pulmospark.chunks.parquet_files import open_whole
+from pulmospark.chunks.parts import parts_of, read_part
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locations import PathLike
 from pulmospark.core.store_uri import place_of_text
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.experiment.run_folder import local_copy, table_of_run
+from pulmospark.store.light_parts import whole_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +48,8 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
     parts = [place] if place.is_file() else parts_of(place)
     if not parts:
         raise InputError(f"{table}: no such table: specify a folder of Parquet files, or a file")
-    names = pq.read_schema(parts[0]).names
+    with open_whole(parts[0]) as file:
+        names = file.schema_arrow.names
     for name in columns or ():
         if name not in names:
             raise UsageError(
@@ -53,5 +57,9 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
                 f"{', '.join(names)}"
             )
     wanted = [name for name in names if name != "pixels"] if columns is None else list(columns)
-    frame: pd.DataFrame = pq.read_table(parts, columns=wanted).to_pandas()
+    if "pixels" in wanted:
+        rows = pa.concat_tables([read_part(whole_of(part), wanted) for part in parts])
+    else:
+        rows = pq.read_table(parts, columns=wanted)
+    frame: pd.DataFrame = rows.to_pandas()
     return frame

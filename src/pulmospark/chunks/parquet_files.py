@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pulmospark.store.light_parts import whole_of
 from pulmospark.store.object_file import ObjectFile
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
@@ -64,4 +65,11 @@ def open_parquet(
             yield file
         return
     with pq.ParquetFile(place, metadata=metadata) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def open_whole(part: Path) -> Iterator[pq.ParquetFile]:
+    """Open a part of a table that may be a light one, with its pixels; as :func:`open_parquet`."""
+    with open_parquet(whole_of(part)) as file:
         yield file

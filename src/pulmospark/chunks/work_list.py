@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from pulmospark.chunks.parquet_files import Place, open_parquet, place_of, state_of
 from pulmospark.core import limits
 from pulmospark.core.arrays import Ints
+from pulmospark.store.light_parts import whole_of
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ class Chunk:
 
 
 def chunks_of(files: Sequence[Place]) -> list[Chunk]:
-    """The row groups of Parquet files, on a disk or in a store, as chunks in order."""
+    """The row groups of Parquet files, on a disk or in a store, as chunks in order.
+
+    Those of a light part are of the file in the store.
+    """
     chunks = []
-    for place in files:
+    for place in (whole_of(file) if isinstance(file, Path) else file for file in files):
         with open_parquet(place) as file:
             groups = map(file.metadata.row_group, range(file.num_row_groups))
             chunks += [

@@ -30,6 +30,7 @@ MODULES = (
     "pyarrow",
     "pydantic",
     "pydicom",
+    "safetensors",
     "simplejpeg",
 )
 """packages that every worker needs; what only networks in torch and the training of one import as

@@ -278,7 +278,8 @@ def written_to(out: Path | StoreUri, mark: str | None) -> Iterator[Path]:
     if isinstance(out, Path):
         yield out
         return
-    from pulmospark.store.folders import check_target, plain_name, publish_folder
+    from pulmospark.store.folders import check_target, plain_name
+    from pulmospark.store.publish import publish_folder
     from pulmospark.store.store import open_store
 
     if mark is not None:

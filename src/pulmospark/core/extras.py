@@ -40,6 +40,6 @@ def no_pyspark() -> PlatformError:
     """The error where PySpark is not installed."""
     return PlatformError(
         "PySpark is not installed: on a cluster, run this with the Python that has the cluster's "
-        f"own; elsewhere {how_to_install('local')}. Without it, ingest, split and predict run "
-        "with --engine local"
+        f"own; elsewhere {how_to_install('local')}. Without it, ingest, split, predict and serve "
+        "work on this machine"
     )

@@ -62,6 +62,8 @@ def run_ingest(
     from pulmospark.data.ingest.ingest import ingest
 
     with _stage(experiment, run, "ingest", quiet=quiet):
+        if run.mirror is not None:
+            run.mirror.complete("tables/images")  # rows that stay are linked or rewritten
         return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 

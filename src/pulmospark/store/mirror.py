@@ -23,8 +23,10 @@ from pulmospark.core.errors import InputError, PlatformError, PulmosparkError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.store_uri import StoreUri
-from pulmospark.store.folders import commit_table, files_of_version, plain_name, upload
+from pulmospark.store.folders import plain_name, upload
 from pulmospark.store.lease import Lease, writing
+from pulmospark.store.light_parts import has_pixels, whole_of, write_light
+from pulmospark.store.publish import commit_table, files_of_version
 from pulmospark.store.published import (
     NAME,
     Published,
@@ -53,6 +55,8 @@ class _Listed(NamedTuple):
     size_bytes: int
     etag: str | None
     """``None``: of a table, whose files never change"""
+    light: bool = False
+    """without its pixels"""
 
 
 class Mirror:
@@ -105,10 +109,14 @@ class Mirror:
         """Copy a unit from the store, except for files that are here already."""
         objects = {path: _Listed(*facts) for path, facts in unit.files.items()}
         for table, version in unit.tables.items():
-            for part, size in files_of_version(self.address / table, version).items():
+            parts = files_of_version(self.address / table, version)
+            light = sum(parts.values()) > mirror_limits.COPIED_TABLE_BYTES_MAX and has_pixels(
+                self.address / table / next(iter(parts))
+            )
+            for part, size in parts.items():
                 if not is_plain_path(part):
                     raise InputError(f"{self.address / table}: {part!r:.200}: not a part of ours")
-                objects[f"{table}/{part}"] = _Listed(size, None)
+                objects[f"{table}/{part}"] = _Listed(size, None, light)
         target = self.folder / name
         whole = files.whole_file if name in objects else files.whole_folder
         with whole(target) as aside:
@@ -131,7 +139,7 @@ class Mirror:
         listed: _Listed,
         before: dict[str, Any],
     ) -> None:
-        size, etag = listed
+        size, etag, light = listed
         uri = self.address / path
         target.parent.mkdir(parents=True, exist_ok=True)
         known = before.get("published", {}).get("files", {}).get(path)
@@ -140,12 +148,41 @@ class Mirror:
         if same and here.is_file() and before.get("local", {}).get(path) == _stamp(here):
             files.link_or_copy(here, target)
             return
+        if light:
+            write_light(uri, target)
+            return
         now = open_store(uri).save(uri.key, target)
         if etag is not None and now != etag:
             raise InputError(
                 f"{uri}: is not what {NAME} lists: another process is publishing, or the object "
                 "was replaced by hand: rerun the command, or the stage that writes it"
             )
+
+    def complete(self, table: str) -> None:
+        """Copy the pixels, too, of a table that is about to be rewritten.
+
+        Args:
+            table: path in the run's folder; nothing is done where all pixels are here.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+            PlatformError: no space.
+        """
+        folder = self.folder / table
+        wholes = {part: whole_of(part) for part in sorted(folder.glob("*.parquet"))}
+        if all(part == whole for part, whole in wholes.items()):
+            return
+        with files.whole_folder(folder) as aside:
+            for part, whole in wholes.items():
+                if isinstance(whole, StoreUri):
+                    open_store(whole).save(whole.key, aside / part.name)
+                else:
+                    files.link_or_copy(part, aside / part.name)
+            write_log(aside, schema_of(aside))
+        state, name = self._state(), unit_of(table)
+        if name in state:
+            state[name]["local"] = _stamps(self.folder, name)
+            self._save(state)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -213,17 +250,17 @@ class Mirror:
         self._delete(record, units, gone)
 
     def _upload(self, name: str) -> Unit:
-        store = open_store(self.address)
         tables, plain = _content(self.folder, name)
-        etags = upload(store, [(self.folder / path, (self.address / path).key) for path in plain])
+        etags = upload(
+            self.address, [(self.folder / path, (self.address / path).key) for path in plain]
+        )
         return Unit(
             files={
                 path: ((self.folder / path).stat().st_size, etag or "")
                 for path, etag in zip(plain, etags, strict=True)
             },
             tables={
-                path: commit_table(store, self.folder / path, self.address / path)
-                for path in tables
+                path: commit_table(self.folder / path, self.address / path) for path in tables
             },
         )
 

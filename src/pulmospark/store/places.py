@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark.core import files
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.patience import patiently
-from pulmospark.store.store import ConflictError, ObjectMissingError, open_store, read_many
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
@@ -177,7 +177,7 @@ def _figures(arm: Arm, title: str, place: RunFolder, images: Pixels) -> ModelFig
 def _some_images(images: Path, size: int) -> Pixels:
     """The first images of a table, uint8 (n, size, size)."""
     for part in parts_of(images):
-        with pq.ParquetFile(part) as file:
+        with open_whole(part) as file:
             for batch in file.iter_batches(limits.SPEED_IMAGES, columns=["pixels"]):
                 if batch.num_rows:
                     return pixels_of(batch["pixels"], size)

@@ -23,8 +23,9 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.core.safe_text import shown_json
 from pulmospark.inference.stream.ledger import DamagedStateError, StreamState
 from pulmospark.inference.stream.store import INNER, SCHEMAS, StreamStore
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.places import Place, place_of, sync
-from pulmospark.store.store import ObjectMissingError, is_probe, open_store
+from pulmospark.store.store import is_probe, open_store
 from pulmospark.store.uri import StoreUri
 
 RECORD = "stream.json"

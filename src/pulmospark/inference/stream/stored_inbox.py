@@ -24,7 +24,8 @@ from pulmospark.inference.stream.notifications import Notifications
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import is_hidden, is_image_name, may_hold_image
 from pulmospark.store.patience import patiently
-from pulmospark.store.store import ObjectMissingError, StoredObject, find_many, open_store
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.store import StoredObject, open_store
 from pulmospark.store.uri import StoreUri
 
 _PAGE = 1_000
@@ -137,8 +138,8 @@ class StoredInbox:
         self._later.pop(arrival.uri, None)
         now = patiently(lambda: next(find_many([_uri_of(self._folder, arrival.uri)])))
         if self._notifications is not None:
-            gone = isinstance(now, ObjectMissingError)
-            self._notifications.replaced(arrival.key, None if gone else _arrival(now).key)
+            key = _arrival(now).key if isinstance(now, StoredObject) else None
+            self._notifications.replaced(arrival.key, key)
         if isinstance(now, StoredObject):
             self._consider([now])
 

@@ -53,8 +53,9 @@ from pulmospark.models.bundle.files import (
     json_of,
 )
 from pulmospark.models.zoo.catalogue import check_size
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import fetch_folder
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.store import open_store
 
 if TYPE_CHECKING:
     import torch
@@ -241,13 +242,21 @@ def bundle_folder(folder: Path | StoreUri) -> Path:
 
 
 def _fetched(uri: StoreUri) -> Path:
-    try:
-        open_store(uri).head((uri / MANIFEST).key)
-    except ObjectMissingError:
-        uri = uri / "bundle"
+    inside = uri / "bundle"
+    is_run = not _exists(uri / MANIFEST) and _exists(inside / MANIFEST)
     return fetch_folder(
-        uri, files_max=limits.STORE_BUNDLE_FILES_MAX, bytes_max=limits.STORE_BUNDLE_BYTES_MAX
+        inside if is_run else uri,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
     )
+
+
+def _exists(uri: StoreUri) -> bool:
+    try:
+        open_store(uri).head(uri.key)
+    except ObjectMissingError:
+        return False
+    return True
 
 
 def read_bundle(folder: Path | StoreUri) -> Bundle:
