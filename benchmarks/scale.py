@@ -115,9 +115,10 @@ def measure(options: Options) -> Report:
             images = generate(options.at or str(folder), count, made_of)
             for slots in options.slots:
                 job = replace(base, images=images, slots=slots, address=options.ray)
-                for name in names:
-                    if not runs:  # compiles the network
+                if not runs:  # compiles and keeps the network, which is no program's start-up
+                    for name in names:
                         _run(name, job, count, options)
+                for name in names:
                     costs.append(_run(name, job, count, options))
                     runs.append(Run(PEERS[name].title, slots, count, costs[-1].wall_s))
                     say(f"  {runs[-1]}")
