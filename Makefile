@@ -20,12 +20,13 @@ export PIP_FLAGS
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers docs wheel unit bench mutants pictures clean
+.PHONY: help setup demo test lint types layers docs wheel unit matrix bench mutants pictures clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
 	@echo "make pictures                               the README's pictures, from phantoms"
+	@echo "make matrix                                 small tests on Spark 4.0, 4.1, 4.2 and 4.3"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
@@ -38,11 +39,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(READY_DEMO): pyproject.toml constraints.txt | $(BIN)/python
-	@$(INSTALL)
+	@$(INSTALL) local
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@$(INSTALL) dev
+	@$(INSTALL) local dev
 	@touch $(READY_DEMO) $@
 
 demo: $(READY_DEMO)
@@ -95,9 +96,13 @@ unit: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m spark
 	$(BIN)/python tests/coverage_gate.py build/coverage.json $(COVERAGE_FLOOR)
 
+# Downloads three more Sparks, 450 MB each, once.
+matrix: $(READY)
+	.ci/spark-matrix
+
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
-	@$(INSTALL) dev bench
+	@$(INSTALL) local dev bench
 	$(BIN)/python -m benchmarks
 
 # One line changed at a time: a test must fall. See [tool.mutmut] in pyproject.toml.

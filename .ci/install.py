@@ -1,8 +1,8 @@
 """Install pulmospark into the virtual environment that runs this: see the Makefile.
 
-    .venv/bin/python .ci/install.py              what a user needs
-    .venv/bin/python .ci/install.py dev bench    with these extras
-    .venv/bin/python .ci/install.py --dry-run    only say what would be downloaded
+    .venv/bin/python .ci/install.py                    what pulmospark needs without Spark
+    .venv/bin/python .ci/install.py local dev bench    with these extras
+    .venv/bin/python .ci/install.py --dry-run          only say what would be downloaded
 
 uv does it where it can be had, else pip. Both take the versions of constraints.txt, pip's settings
 (its files, its variables, PIP_FLAGS), and the build of PyTorch without CUDA where no NVIDIA GPU is

@@ -21,8 +21,9 @@ import struct
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 from urllib.parse import urlsplit
 
 _BUSY = {
@@ -59,6 +60,12 @@ class Faults:
         """Every fault equally often, together on this share of the requests."""
         kinds = cls.kinds()
         return cls(**dict.fromkeys(kinds, share / len(kinds)), seed=seed, delay_s=delay_s)
+
+    @classmethod
+    def only(cls, kind: str, share: float) -> Faults:
+        """One kind of fault, on this share of the requests."""
+        shares: dict[str, Any] = {kind: share}
+        return cls(**shares)
 
     @classmethod
     def kinds(cls) -> list[str]:
@@ -102,7 +109,7 @@ class Proxy:
         try:
             while head := await _head(reader):
                 await self._request(head, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -211,19 +218,36 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.contextmanager
+def in_thread(start: Callable[[], Coroutine[Any, Any, asyncio.Server]]) -> Iterator[None]:
+    """A server that runs in a thread until the end of the block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="server", daemon=True)
+    thread.start()
+
+    async def stop(listening: asyncio.Server) -> None:
+        listening.close()
+        here = asyncio.current_task()
+        connections = [task for task in asyncio.all_tasks() if task is not here]
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    listening = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(listening), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
 def failing_proxy(server: str, faults: Faults) -> Iterator[Proxy]:
     """A proxy that runs in a thread until the end of the block."""
     proxy = Proxy(server, faults)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="failing-proxy", daemon=True)
-    thread.start()
-    listening = asyncio.run_coroutine_threadsafe(proxy.start(), loop).result()
-    try:
+    with in_thread(proxy.start):
         yield proxy
-    finally:
-        loop.call_soon_threadsafe(listening.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 async def main(server: str, share: float, seed: int = 1, delay_ms: float = 0.0) -> None:

@@ -95,7 +95,7 @@ def daft_paths(job: Job) -> None:
         def __init__(self) -> None:
             self.network = Network(job.engine, job.precision)
 
-        @daft.method.batch(
+        @daft.method.batch(  # type: ignore[untyped-decorator]
             return_dtype=daft.DataType.list(daft.DataType.float32()), batch_size=HANDED
         )
         def score(self, paths: Any) -> Any:
@@ -115,7 +115,7 @@ def daft_images(job: Job) -> None:
         def __init__(self) -> None:
             self.network = Network(job.engine, job.precision)
 
-        @daft.method.batch(
+        @daft.method.batch(  # type: ignore[untyped-decorator]
             return_dtype=daft.DataType.list(daft.DataType.float32()), batch_size=HANDED
         )
         def score(self, images: Any) -> Any:

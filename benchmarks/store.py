@@ -36,7 +36,7 @@ from benchmarks.score import benchmark_bundle
 from pulmospark.chunks.parts import publish_table
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import write_log
-from pulmospark.store.store import read_many
+from pulmospark.store.prefetch import read_many
 from pulmospark.store.uri import StoreUri
 
 IMAGES = 2000
@@ -56,7 +56,7 @@ def measure(options: Options) -> Report:
     with scratch(options) as folder:
         made_of = pictures(data_folder(options), count=4 if small else 200)
         images = [str(path) for path in write_images(folder / "images", count, made_of)]
-        with _server(DELAY_MS) as endpoint:
+        with slow_server(DELAY_MS) as endpoint:
             _upload(endpoint, images)
             reading = take_turns(
                 {
@@ -76,7 +76,8 @@ def measure(options: Options) -> Report:
 
 
 @contextlib.contextmanager
-def _server(delay_ms: float) -> Iterator[str]:
+def slow_server(delay_ms: float) -> Iterator[str]:
+    """An S3 server in a process of its own, to which the environment leads; its address."""
     command = [sys.executable, "-m", "benchmarks.s3_server", str(delay_ms)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -32,6 +32,13 @@ _CASES = {
         "from pulmospark.data.cohort import split",
         _LISTS | {"scipy"},
     ),
+    "work on chunks": (
+        "from pulmospark.audit import occlusion; from pulmospark.data.duplicates import overlays; "
+        "from pulmospark.inference.batch import tasks; "
+        "from pulmospark.inference.engine import tasks; "
+        "from pulmospark.training import augmented_images",
+        _IMAGES | {"scipy"},
+    ),
     "phantoms": ("from pulmospark.phantoms import write", _IMAGES),
     "the checks before a run": ("from pulmospark.experiment import check", _IMAGES),
     "phrases of the report": (

@@ -118,7 +118,7 @@ def test_memory_of_expand_is_that_of_the_most_rows_beside_the_fewest(
 def test_finetune_takes_the_example_as_it_is(shared_data: Path) -> None:
     made = finetune.settings(shared_data, shared_data)
     assert made.split.folds == 5
-    assert all(source.path.is_dir() for source in made.sources)
+    assert all(Path(str(source.path)).is_dir() for source in made.sources)
 
 
 @pytest.mark.spark
@@ -278,4 +278,4 @@ def test_the_experiments_classes_are_findings_that_the_sources_have(shared_data:
     named = {finding for findings in made.classes.values() for finding in findings}
     assert named <= known
     assert known - named == {"ARDS"}
-    assert all(source.path.is_dir() for source in made.sources)
+    assert all(Path(str(source.path)).is_dir() for source in made.sources)

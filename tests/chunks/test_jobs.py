@@ -12,7 +12,8 @@ import pytest
 from pulmospark.chunks import chunks_of, run_chunks
 from pulmospark.chunks import jobs as chunk_job
 from pulmospark.chunks.jobs import Jobs, Logs
-from pulmospark.chunks.task import Name, Unit, error_row, write_down
+from pulmospark.chunks.task import Name, Unit, error_row
+from pulmospark.chunks.work_folder import DiskFolder
 from pulmospark.chunks.work_list import Chunk
 from pulmospark.core import limits
 from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
@@ -125,8 +126,8 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
             run(place, Deadly(), LocalSpark(master=master), reads=reads)
         told = seen.pop()
         assert (told["wanted"].reads if told["wanted"] else None) == wanted
-        assert told["folder"] == str(place / "parts")
-        assert told["run"].startswith(str(place / "parts" / ".run-"))
+        assert told["files"].folder == str(place / "parts")
+        assert told["files"].run.startswith(str(place / "parts" / ".run-"))
         assert told["marks"] is None
         assert looked.pop() == {"reads": reads, "folder": place / "parts"}
 
@@ -153,7 +154,8 @@ def test_several_at_work_are_run_alone_and_none_of_them_ends_a_worker(place: Pat
     spark = LocalSpark()
     todo = chunks_of([place / "numbers.parquet"])
     jobs = Jobs(
-        executor=SparkExecutor(cast("Any", spark)), work=work, folder=place, run=place,
+        executor=SparkExecutor(cast("Any", spark)), work=work,
+        files=DiskFolder(str(place), str(place)),
         progress=Progress("test", 0, quiet=True), wanted=None,
     )  # fmt: skip
     units = [Unit(n, chunk) for n, chunk in enumerate(todo)]
@@ -171,7 +173,8 @@ def test_the_unit_that_ends_its_worker_alone_is_named(place: Path) -> None:
     todo = chunks_of([place / "numbers.parquet"])
     work = Deadly((50,))
     jobs = Jobs(
-        executor=SparkExecutor(cast("Any", spark)), work=work, folder=place, run=place,
+        executor=SparkExecutor(cast("Any", spark)), work=work,
+        files=DiskFolder(str(place), str(place)),
         progress=Progress("test", 0, quiet=True), wanted=None,
     )  # fmt: skip
     units = [Unit(n, chunk) for n, chunk in enumerate(todo)]
@@ -204,7 +207,7 @@ def test_a_job_that_fails_for_another_reason_is_told(place: Path) -> None:
 def test_the_first_error_ends_the_job(
     place: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_job, "_POLL_S", 0.01)
+    monkeypatch.setattr(DiskFolder, "look_s", 0.01)
     spark = kind(attempts=1)
     spark.pause_s = 0.15
     work = Deadly((0,), UsageError)
@@ -218,7 +221,7 @@ def test_the_first_error_ends_the_job(
 
 
 def test_progress_is_told_while_a_job_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_job, "_POLL_S", 0.01)
+    monkeypatch.setattr(DiskFolder, "look_s", 0.01)
     told = _Told()
     run(place, Deadly(pause_s=0.06), progress=told)
     assert {0, 24, 48, 72} <= set(told.rows)
@@ -226,13 +229,18 @@ def test_progress_is_told_while_a_job_runs(place: Path, monkeypatch: pytest.Monk
     assert told.rows[-1] == COUNT
 
 
+def _write_down(log: Path, event: str, unit: Unit, content: Any = None) -> None:
+    with log.open("ab") as file:
+        file.write(json.dumps([event, unit.name, content]).encode() + b"\n")
+
+
 def test_logs_are_read_as_they_grow(tmp_path: Path) -> None:
-    logs = Logs(tmp_path)
+    logs = Logs(DiskFolder(str(tmp_path), str(tmp_path)))
     logs.look()
     first, second = Unit(0, Chunk("/a", 0, 3)), Unit(1, Chunk("/a", 1, 2))
     log = tmp_path / "host-1.log"
-    write_down(log, "begin", first)
-    write_down(tmp_path / "host-2.log", "begin", second)
+    _write_down(log, "begin", first)
+    _write_down(tmp_path / "host-2.log", "begin", second)
     (tmp_path / "plan.jsonl").write_text("no log")
     logs.look()
     assert logs.begun == {Name(0, 0, 3), Name(1, 0, 2)}
@@ -246,8 +254,8 @@ def test_logs_are_read_as_they_grow(tmp_path: Path) -> None:
     assert logs.done == {Name(0, 0, 3): [("t", "f", 3)]}
     assert logs.begun == {Name(1, 0, 2)}
     for event in ("fault", "error"):
-        write_down(log, "begin", second)
-        write_down(log, event, second, error_row(UsageError(event)))
+        _write_down(log, "begin", second)
+        _write_down(log, event, second, error_row(UsageError(event)))
     logs.look()
     logs.look()
     assert [error.message for error in logs.errors] == ["error"]

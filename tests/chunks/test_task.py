@@ -22,19 +22,17 @@ import pulmospark
 from pulmospark.chunks import task as chunk_task
 from pulmospark.chunks.task import (
     ENDED,
-    PLAN,
     Name,
     Task,
     Unit,
     error_from,
     error_row,
     line_of,
-    log_name,
     settle_worker,
     unit_from,
-    write_down,
     write_parts,
 )
+from pulmospark.chunks.work_folder import PLAN, DiskFolder, log_name
 from pulmospark.chunks.work_list import Chunk
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import errors
@@ -83,8 +81,7 @@ def _task(place: Path, shares: list[list[int]], work: Any = None, **settings: An
     (run / PLAN).write_bytes(plan)
     return Task(
         work=work or _Copying(),
-        folder=str(place / "parts"),
-        run=str(run),
+        files=DiskFolder(str(place / "parts"), str(run)),
         offsets=np.asarray(offsets, np.int64).tobytes(),
         **settings,
     )
@@ -219,7 +216,7 @@ def test_a_full_disk_is_told_with_its_folder(place: Path, monkeypatch: pytest.Mo
 
     for name in ("write_part", "write_down"):
         with monkeypatch.context() as patch:
-            patch.setattr(chunk_task, name, fail)
+            patch.setattr(DiskFolder, name, fail)
             with pytest.raises(PlatformError) as caught:
                 raise error_from(_run(_task(place, [[0]]), 0)[0]["error"])
         assert caught.value.message.startswith(f"{place / 'parts'}: the disk is full")
@@ -234,15 +231,16 @@ def test_parts_are_written_once(tmp_path: Path) -> None:
         return {"one": full, "none": full.slice(0, 0), "two": full.slice(1)}
 
     expected_parts = [("one", "one-k.parquet", 2), ("two", "two-k.parquet", 1)]
-    assert write_parts(tmp_path, "k", work) == expected_parts
-    assert write_parts(tmp_path, "k", work) == expected_parts
+    files = DiskFolder(str(tmp_path), str(tmp_path))
+    assert write_parts(files, "k", work) == expected_parts
+    assert write_parts(files, "k", work) == expected_parts
     assert len(calls) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "k.done",
         "one-k.parquet",
         "two-k.parquet",
     ]
-    assert write_parts(tmp_path, "other", lambda: {}) == []
+    assert write_parts(files, "other", lambda: {}) == []
     assert (tmp_path / "other.done").read_bytes() == b"[]"
     assert len(calls) == 1
 
@@ -260,13 +258,12 @@ def test_a_line_of_the_plan_is_one_line_and_gives_the_unit_back() -> None:
 def test_the_log_is_this_process_s_own(tmp_path: Path) -> None:
     host = hashlib.sha256(platform.node().encode()).hexdigest()[:16]
     assert log_name() == f"{host}-{os.getpid()}.log"
-    unit = Unit(1, Chunk("/a", 0, 2))
-    write_down(tmp_path / "log", "begin", unit)
-    write_down(tmp_path / "log", "end", unit, [["t", "f", 2]])
-    assert (tmp_path / "log").read_bytes() == (
-        b'["begin", [1, 0, 2], null]\n["end", [1, 0, 2], [["t", "f", 2]]]\n'
-    )
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644 & ~_umask()
+    files = DiskFolder(str(tmp_path), str(tmp_path))
+    files.write_down(b"one\n")
+    files.write_down(b"two\n")
+    log = tmp_path / log_name()
+    assert log.read_bytes() == b"one\ntwo\n"
+    assert log.stat().st_mode & 0o777 == 0o644 & ~_umask()
 
 
 def _umask() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -114,6 +116,24 @@ def test_each_chunk_is_in_one_task_and_the_last_tasks_are_small(count: int, at_o
     assert sizes[-at_once:] == [1] * min(count, at_once)
 
 
+def _ends(sizes: Sequence[int], joins: Sequence[int]) -> int:
+    """When the last task ends, if a slot that is free takes the next one; a chunk takes 1."""
+    free = sorted(joins)
+    for size in sizes:
+        heapq.heappush(free, heapq.heappop(free) + size)
+    return max(free)
+
+
+@given(st.integers(1, 3000), st.integers(1, 63), st.integers(0, 50))
+def test_slots_that_join_a_job_share_what_is_left(count: int, more: int, later: int) -> None:
+    """The tasks are made for the one slot that there is at first."""
+    sizes = [size for _, size in shares_of(count, 1)]
+    joins = [0] + [later] * more
+    alone = min(count, later)
+    spread = alone + (count - alone) / len(joins)
+    assert _ends(sizes, joins) <= max(spread + limits.TASK_CHUNKS_MAX, later)
+
+
 def test_each_row_group_is_a_chunk(tmp_path: Path) -> None:
     for name, rows in (("a", 10), ("b", 2)):
         table = pa.table({"number": range(rows)})
@@ -145,16 +165,16 @@ def test_a_list_is_read_once_for_the_chunks_of_a_row_group(
 ) -> None:
     path = _list(tmp_path, [1] * 30, group=10)
     read: list[int] = []
-    footers: list[str] = []
-    row_group, metadata = pq.ParquetFile.read_row_group, pq.read_metadata
+    opened: list[object] = []
+    row_group, open_file = pq.ParquetFile.read_row_group, pq.ParquetFile.__init__
 
     def counted(file: pq.ParquetFile, number: int, **settings: object) -> pa.Table:
         read.append(number)
         return row_group(file, number, **settings)
 
-    def footer(name: str) -> pq.FileMetaData:
-        footers.append(name)
-        return metadata(name)
+    def with_footer(file: pq.ParquetFile, *args: object, **settings: object) -> None:
+        opened.append(settings["metadata"])
+        open_file(file, *args, **settings)
 
     columns: list[object] = []
 
@@ -167,8 +187,11 @@ def test_a_list_is_read_once_for_the_chunks_of_a_row_group(
         chunks = listed_chunks([path], 5)
     assert columns == [["size_bytes"]] * 3
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
-    monkeypatch.setattr(pq, "read_metadata", footer)
+    monkeypatch.setattr(pq.ParquetFile, "__init__", with_footer)
     for chunk in chunks:
         assert read_chunk(chunk).num_rows == 5
     assert read == [0, 1, 2]
-    assert footers == [str(path)]
+    footer, *others = opened
+    assert footer is None
+    assert len(others) == 3
+    assert all(other is not None for other in others)

@@ -25,6 +25,10 @@ NO_PATHS = {
 """parameters that are plain text and name no file; a new one has to be thought about here"""
 
 
+STORED = {"out", "path", "start", "weights_path", "options"}
+"""settings that may be addresses in a store"""
+
+
 def _parameters() -> Iterator[tuple[str, click.Command, click.Parameter]]:
     context = click.Context(cli)
     for name in COMMANDS:
@@ -101,9 +105,12 @@ def test_every_path_of_the_settings_is_checked() -> None:
                 given = {"root": text} if name == "options" else text
                 return getattr(kind.model_validate({**values, name: given}), name)
 
-            for text in ("s3://bucket/x", "hdfs:/x", "file://elsewhere/x"):
+            remote = () if name in STORED else ("s3://bucket/x",)
+            for text in (*remote, "hdfs:/x", "file://elsewhere/x"):
                 with pytest.raises(ValidationError, match=text):
                     read(text)
+            if name in STORED:
+                assert "s3://bucket/x" in str(read("s3://bucket/x"))
             assert str(read("file:///a%20b")).strip("{}").endswith(("/a b", "'/a b'"))
             assert str(read("a%20b")).strip("{}").endswith(("a%20b", "'a%20b'"))
     assert sorted(walked) == [

@@ -14,8 +14,8 @@ import pytest
 from bundles import write_untrained
 from pulmospark.cli.main import main
 from pulmospark.core.errors import UsageError
-from pulmospark.inference.stream.service import plan_stream
-from pulmospark.inference.stream.store import open_store
+from pulmospark.inference.stream.output import open_output
+from pulmospark.inference.stream.plan import plan_stream
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stream")
     write_untrained(folder / "bundle")
     (folder / "inbox").mkdir()
-    with open_store(folder / "taken", {"model_id": "f" * 64}, dict):
+    with open_output(folder / "taken", {"model_id": "f" * 64}, dict):
         pass
     return folder
 
@@ -37,7 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             3,
             "no such folder: name the one that images land in",
         ),
-        (["bundle", "s3://bucket/images", "--out", "out"], 2, "s3:// is not supported"),
+        (["bundle", "hdfs://bucket/images", "--out", "out"], 2, "hdfs:// is not supported"),
+        (
+            ["bundle", "inbox", "--out", "out", "--notifications", "https://sqs/q"],
+            2,
+            "only an inb",
+        ),
+        (["bundle", "s3://bucket/in", "--out", "s3://bucket/in/out"], 2, "use separate folders"),
         (["bundle", "inbox", "--out", "inbox/out"], 2, "use separate folders"),
         (["bundle", "inbox", "--out", "."], 2, "use separate folders"),
         (["bundle", "inbox", "--out", "bundle"], 2, "is not a stream output folder"),
@@ -75,7 +81,7 @@ def test_a_second_stream_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(folder)
     plan = plan_stream(folder / "bundle", "inbox", folder / "busy")
-    with open_store(plan.target, plan.identity(), plan.record):
+    with open_output(plan.target, plan.identity(), plan.record):
         record = json.loads((folder / "busy" / "stream.json").read_text(encoding="utf-8"))
         assert record["stream"]["model_id"] == plan.bundle.model_id
         assert record["classes"] == ["COVID-19", "normal", "=pneumonia"]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import threading
 import time
@@ -17,8 +19,9 @@ from pyspark.sql import SparkSession
 
 from bundles import write_untrained
 from cluster.small import gpus_of_tasks, write_pictures
-from pulmospark.inference.batch.predict import PARTS, plan_predict
+from pulmospark.inference.batch.predict import plan_predict
 from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.batch.work_place import PARTS
 from pulmospark.spark.gpus import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 
@@ -47,6 +50,24 @@ def _killed_at(folder: Path, parts: int, pid: int, seen: list[int]) -> None:
         time.sleep(0.005)
 
 
+def _keep_logs(work: Path, kept: Path, ended: threading.Event) -> None:
+    """Link the workers' logs, which the run removes at its end."""
+    while not ended.wait(0.02):
+        for log in work.glob(".run-*/*.log"):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.link(log, kept / log.name)
+
+
+def _begun_and_not_ended(logs: Path) -> int:
+    """Chunks on which a process was working when it ended."""
+    count = 0
+    for log in logs.iterdir():
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        count += len({str(unit) for event, unit, _ in lines if event == "begin"})
+        count -= len({str(unit) for event, unit, _ in lines if event == "end"})
+    return count
+
+
 def _predict(bundle: Path, images: Path, target: Path, spark: SparkSession) -> PredictResult:
     plan = plan_predict(bundle, [str(images)], target, layout="none")
     return replace(plan, chunk_files=_CHUNK_FILES).run(spark, quiet=True)
@@ -63,12 +84,20 @@ def test_a_worker_killed_while_images_are_scored_changes_nothing(
     work = tmp_path / ".disturbed.work" / PARTS
     pid = int(os.environ["PULMOSPARK_TEST_WORKER"])
     killer = threading.Thread(target=_killed_at, args=(work, chunks // 5, pid, seen))
-    killer.start()
+    logs, ended = tmp_path / "logs", threading.Event()
+    logs.mkdir()
+    keeper = threading.Thread(target=_keep_logs, args=(work, logs, ended))
+    for thread in (killer, keeper):
+        thread.start()
     disturbed = _predict(bundle, images, tmp_path / "disturbed", spark)
-    killer.join()
+    ended.set()
+    for thread in (killer, keeper):
+        thread.join()
     assert seen, "no worker was killed"
     assert seen[0] < chunks, "the worker was killed too late"
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert len(list(logs.iterdir())) >= 2
+    assert _begun_and_not_ended(logs) <= 1, "more was repeated than what the one slot worked on"
     assert (quiet.images, quiet.rejects) == (2 * _EACH, 1)
     for name in ("predictions", "rejects"):
         told = [

@@ -52,7 +52,7 @@ def test_from_images_to_a_model_and_predictions(
     assert pipeline.run_split(experiment, run, spark).images == 2 * _EACH
     assert read_cohort(run.cohort)["uri"].to_pylist() == sorted(map(str, images.glob("*/0*.png")))
     pipeline.run_train(experiment, run, spark, quiet=True)
-    figures = pipeline.run_evaluate(experiment, run, spark).evaluation
+    figures = pipeline.run_evaluate(experiment, run).evaluation
     cohort = read_cohort(run.cohort).to_pylist()
     tested = {row["uri"]: row["label"] for row in cohort if row["split"] == "test"}
     rows = pq.read_table(run.evaluation / "predictions").to_pylist()

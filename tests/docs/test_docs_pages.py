@@ -72,7 +72,7 @@ def test_every_toml_block_is_an_experiment(block: Found) -> None:
 def test_every_example_is_an_experiment(path: Path) -> None:
     experiment = read_experiment(path)
     assert experiment.name == path.stem
-    assert experiment.out.resolve() == ROOT / "runs"  # which git ignores
+    assert Path(str(experiment.out)).resolve() == ROOT / "runs"  # which git ignores
     _check_names(experiment)
 
 

@@ -37,10 +37,9 @@ def _would_run(target: str, folder: Path) -> str:
 
 def test_the_demo_installs_what_a_user_needs_and_the_tests_the_rest(tmp_path: Path) -> None:
     demo = _would_run("demo", tmp_path)
-    assert ".ci/install.py\n" in demo
-    assert "install.py dev" not in demo
-    assert "install.py dev\n" in _would_run("lint", tmp_path)
-    assert "install.py dev bench\n" in _would_run("bench", tmp_path)
+    assert "install.py local\n" in demo
+    assert "install.py local dev\n" in _would_run("lint", tmp_path)
+    assert "install.py local dev bench\n" in _would_run("bench", tmp_path)
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:

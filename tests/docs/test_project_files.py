@@ -52,6 +52,18 @@ def test_the_workflow_runs_the_same_command_as_a_person_with_the_least_rights() 
     assert sum(" make test " in script for script in scripts) == 2
 
 
+def test_both_ci_files_test_each_spark_that_the_script_names() -> None:
+    script = (ROOT / ".ci" / "spark-matrix").read_text(encoding="utf-8")
+    (named,) = re.findall(r"^  set -- (.+)$", script, re.MULTILINE)
+    sparks = named.split()
+    assert [version.rpartition(".")[0] for version in sparks] == ["4.0", "4.1", "4.2", "4.3"]
+    github = _yaml(".github/workflows/test.yml")["jobs"]["spark"]
+    assert github["strategy"]["matrix"]["spark"] == sparks
+    assert _yaml(".gitlab-ci.yml")["spark"]["parallel"]["matrix"] == [{"SPARK_VERSION": sparks}]
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"pyspark=={sparks[-1]}" in constraints
+
+
 def test_pre_commit_runs_what_make_runs() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     hooks = _yaml(".pre-commit-config.yaml")["repos"][0]["hooks"]

@@ -36,7 +36,7 @@ WRONG = (
     ("split.train=nan", 2, "split.train: must be a finite number"),
     ("split.train=0.9", 2, "train + validation + test is"),
     ("seed=x", 2, "seed: must be a whole number"),
-    ("out=s3://bucket/runs", 2, "s3:// is not supported"),
+    ("out=hdfs://host/runs", 2, "hdfs:// is not supported"),
     ("tracking.tensorboard=hdfs:/x", 2, "hdfs:// is not supported"),
 )
 

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
@@ -143,7 +142,7 @@ def test_a_level_that_is_not_there_is_said() -> None:
 
 @pytest.mark.spark
 def test_an_evaluation_at_the_level_of_the_patient(
-    finished_run: FinishedRun, spark: SparkSession, tmp_path: Path
+    finished_run: FinishedRun, tmp_path: Path
 ) -> None:
     root = tmp_path / "run"
     shutil.copytree(finished_run.folder.root, root)
@@ -151,7 +150,7 @@ def test_an_evaluation_at_the_level_of_the_patient(
     asked = finished_run.experiment.model_copy(
         update={"evaluate": EvaluateSettings(replicates=100, levels=("patient",))}
     )
-    result = evaluate(asked, run, spark)
+    result = evaluate(asked, run)
     assert read_evaluation(run.evaluation) == result
     (told,) = result.levels
     assert (told.level, told.pooling) == ("patient", "mean")
@@ -168,9 +167,9 @@ def test_an_evaluation_at_the_level_of_the_patient(
             "evaluate": EvaluateSettings(replicates=100, levels=("patient",), pooling="attention")
         }
     )
-    attended = evaluate(again, run, spark).levels[0].evaluation
+    attended = evaluate(again, run).levels[0].evaluation
     assert (attended.images, attended.groups) == (told.evaluation.images, told.evaluation.groups)
-    assert evaluate(asked, run, spark) == result
+    assert evaluate(asked, run) == result
     units = pq.read_table(run.evaluation / "units" / "patient.parquet")
     right = sum(row["label"] == row["prediction"] for row in units.to_pylist())
     assert told.evaluation.accuracy.numerator == right

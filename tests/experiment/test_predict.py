@@ -35,7 +35,7 @@ def _predict(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_folder_gives_a_table_a_csv_and_rejects(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:
-    folder = finished_run.experiment.sources[0].path / "images"
+    folder = Path(str(finished_run.experiment.sources[0].path)) / "images"
     out = tmp_path / "out"
     done = _predict(str(finished_run.folder.bundle), str(folder), "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_a_folder_gives_a_table_a_csv_and_rejects(
 
 
 def test_one_image_is_answered_in_plain_words(finished_run: FinishedRun) -> None:
-    folder = finished_run.experiment.sources[0].path / "images"
+    folder = Path(str(finished_run.experiment.sources[0].path)) / "images"
     image = max(folder.glob("*.png"), key=lambda path: path.stat().st_size)
     done = _predict(str(finished_run.folder.bundle), str(image))
     assert done.returncode == 0, done.stderr

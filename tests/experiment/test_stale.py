@@ -33,8 +33,8 @@ def copy(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
     return type(finished_run)(finished_run.experiment, RunFolder(root), finished_run.result)
 
 
-def test_evaluated_twice_is_the_same(copy: FinishedRun, spark: SparkSession) -> None:
-    again = pipeline.run_evaluate(copy.experiment, copy.folder, spark)
+def test_evaluated_twice_is_the_same(copy: FinishedRun) -> None:
+    again = pipeline.run_evaluate(copy.experiment, copy.folder)
     assert again.evaluation == copy.result.evaluate.evaluation
     assert again.cross_validation == copy.result.evaluate.cross_validation
     assert again.model_id == copy.result.evaluate.model_id
@@ -46,7 +46,7 @@ def test_a_model_of_another_cohort_is_not_evaluated(
     other = copy.experiment.model_copy(update={"seed": 77})
     pipeline.run_split(other, copy.folder, spark)
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train"):
-        pipeline.run_evaluate(other, copy.folder, spark)
+        pipeline.run_evaluate(other, copy.folder)
     assert (copy.folder.evaluation / "evaluation.json").is_file()  # the old one stays
 
 
@@ -92,14 +92,14 @@ def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:
         pipeline.run_report(copy.experiment, copy.folder)
 
 
-def test_images_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
+def test_images_without_a_score_are_told(copy: FinishedRun) -> None:
     for part in (copy.folder.training / "scores").glob("*.parquet"):
         rows = pq.read_table(part)
         part.unlink()  # it may be a link, whose file is not ours to write in
         uris = sorted(set(rows["uri"].to_pylist()))[1:]
         pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
     with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ images"):
-        pipeline.run_evaluate(copy.experiment, copy.folder, spark)
+        pipeline.run_evaluate(copy.experiment, copy.folder)
 
 
 def test_tables_of_another_size_or_time_are_not_trained_on(

@@ -161,7 +161,7 @@ def test_what_is_told_of_precision_is_done() -> None:
 
 def test_float32_is_not_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     # What it sets for the whole process goes no further than this test.
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
+    monkeypatch.setattr(torch, "set_deterministic_debug_mode", lambda _: None)
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     with torch.backends.cudnn.flags(allow_tf32=True):

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, overload
@@ -19,16 +19,17 @@ from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.provenance import now_utc
+from pulmospark.core.store_uri import place_of_text
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.predict import PredictPlan, plan_predict
 from pulmospark.inference.batch.result import Prediction
 from pulmospark.inference.batch.scorer import prepare_here
-from pulmospark.models.bundle.bundle import read_bundle
+from pulmospark.models.bundle.bundle import bundle_folder, read_bundle
 from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from pulmospark.inference.batch.tasks import Scorer
     from pulmospark.inference.explain.explainer import Explainer
@@ -43,7 +44,7 @@ def load(bundle: PathLike) -> Model:
     """Load a trained model.
 
     Args:
-        bundle: its folder, or the folder of the run that trained it.
+        bundle: its folder, or the folder of the run that trained it; also an address in a store.
 
     Raises:
         BundleError: it is missing or damaged.
@@ -53,7 +54,7 @@ def load(bundle: PathLike) -> Model:
         >>> model.classes
         ('COVID-19', 'pneumonia', 'normal')
     """
-    return Model(local_path(os.fspath(bundle)).expanduser().absolute())
+    return Model(bundle_folder(place_of_text(os.fspath(bundle))))
 
 
 class Model:
@@ -122,8 +123,8 @@ class Model:
         """Predict the class of an image, of many, or of each row of a Spark DataFrame.
 
         One image, and a list of up to 256 image files, are scored in this process. A longer list,
-        or one with folders, patterns, CSV files or images tables, is scored on Spark, in the
-        session that is active or in one that is started for it.
+        or one with folders, patterns, CSV files or images tables, is scored on Spark, if a session
+        is active or the images repay its start, else by processes on this machine.
 
         Args:
             images: path of one image; a list of what ``pulmospark predict`` takes; or a
@@ -240,6 +241,7 @@ class Model:
         self, paths: list[str], out: PathLike | None, settings: ScoringSettings, *, quiet: bool
     ) -> pd.DataFrame:
         from pulmospark.report.frames import scored_frame  # noqa: PLC0415 - half a second
+        from pulmospark.spark.engine_choice import EngineChoice  # noqa: PLC0415
 
         with contextlib.ExitStack() as stack:
             if out is None:
@@ -254,8 +256,8 @@ class Model:
             if named <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
                 result = self._here(plan).run(None, quiet=True)
             else:
-                with _session() as spark:
-                    result = plan.run(spark, quiet=quiet)
+                with EngineChoice() as workers:
+                    result = plan.run(workers, quiet=quiet)
             folder = result.folder or target
             return scored_frame(
                 pq.read_table(folder / "predictions"),
@@ -330,11 +332,3 @@ def _paths(images: Any) -> list[str]:
         raise UsageError(
             f"predict takes a path, a list of paths or a Spark DataFrame: {error}"
         ) from error
-
-
-@contextlib.contextmanager
-def _session() -> Iterator[SparkSession]:
-    from pulmospark.spark.session import spark_session  # noqa: PLC0415 - seconds
-
-    with spark_session() as spark:
-        yield spark

@@ -17,7 +17,9 @@ from pulmospark.audit.results import AuditReport
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
-from pulmospark.core.locations import PathLike, local_path
+from pulmospark.core.extras import check_pyspark
+from pulmospark.core.locations import PathLike
+from pulmospark.core.store_uri import place_of_text
 from pulmospark.experiment.check import check_experiment
 from pulmospark.experiment.run_folder import RunFolder, open_experiment
 
@@ -44,8 +46,8 @@ def run(
     end.
 
     Args:
-        experiment: its TOML file, the folder of an earlier run, or an ``Experiment``, whose
-            relative paths start from the current folder.
+        experiment: its TOML file or the folder of an earlier run, either also as an address in a
+            store, or an ``Experiment``, whose relative paths start from the current folder.
         settings: changes, as ``--set`` takes them: ``{"train.model": "squeezenet1_1"}``.
         master: of the session that is started: ``local[2]``, ``spark://host:7077``.
         conf: Spark settings of that session.
@@ -63,11 +65,14 @@ def run(
     Example:
         >>> run = ps.run("my.toml", settings={"split.folds": 5})  # doctest: +SKIP
     """
+    check_pyspark()
     from pulmospark.experiment.audit import check_strict  # noqa: PLC0415
     from pulmospark.experiment.pipeline import run_all  # noqa: PLC0415
     from pulmospark.spark.session import spark_session  # noqa: PLC0415
 
-    what = experiment if isinstance(experiment, Experiment) else local_path(os.fspath(experiment))
+    what = (
+        experiment if isinstance(experiment, Experiment) else place_of_text(os.fspath(experiment))
+    )
     texts = {key: "none" if it is None else str(it) for key, it in (settings or {}).items()}
     chosen, folder = open_experiment(what, texts)
     if chosen.train.augment is not None:
@@ -87,7 +92,8 @@ def open_run(folder: PathLike) -> Run:
     """Open the folder of a run, finished or not.
 
     Args:
-        folder: of the run, or its experiment's TOML file.
+        folder: of the run, or its experiment's TOML file. A run in a store is copied to this
+            machine's cache.
 
     Raises:
         UsageError: it is neither.
@@ -99,7 +105,7 @@ def open_run(folder: PathLike) -> Run:
         >>> sorted(run.predictions()["prediction"].unique())
         ['COVID-19', 'normal', 'pneumonia']
     """
-    return Run(*open_experiment(local_path(os.fspath(folder)), {}))
+    return Run(*open_experiment(place_of_text(os.fspath(folder)), {}))
 
 
 class Run:

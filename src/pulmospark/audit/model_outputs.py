@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pulmospark import chunks
 from pulmospark.audit.occlusion import CoverWork, lung_region, lungs_of
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.parquet_files import open_parquet, open_whole, place_of
 from pulmospark.core import files, hashing, limits
 from pulmospark.core.arrays import Floats, Ints, Mask, Pixels
 from pulmospark.core.errors import InputError
@@ -135,7 +136,7 @@ def _with_images(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]
     """The chunks that hold an image of the sample; the pixels of the others are not read."""
     kept = []
     for chunk in todo:
-        with pq.ParquetFile(chunk.path) as file:
+        with open_parquet(place_of(chunk.path)) as file:
             names = file.read_row_group(chunk.row_group, columns=["uri"])["uri"].to_pylist()
         if not uris.isdisjoint(names):
             kept.append(chunk)
@@ -149,7 +150,8 @@ def check_size(subject: Subject, size: int) -> None:
         InputError: they have another size.
     """
     part = chunks.parts_of(subject.images)[0]
-    pixels = pq.ParquetFile(part).read_row_group(0, columns=["pixels"])["pixels"]
+    with open_whole(part) as file:
+        pixels = file.read_row_group(0, columns=["pixels"])["pixels"]
     side = int(len(pixels[0].as_buffer()) ** 0.5)
     if side != size:
         raise InputError(

@@ -6,17 +6,19 @@ Imports ``core`` and ``config``, and neither Spark nor torch.
 
 from __future__ import annotations
 
+from pulmospark.chunks.compaction import merged_rows, rows_where, write_rows
 from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.parts import (
     Part,
     link_parts,
+    part_bytes,
     parts_of,
     publish_table,
     read_part,
     write_empty,
     write_part,
 )
-from pulmospark.chunks.run import run_chunks
+from pulmospark.chunks.run import finished_parts, run_chunks
 from pulmospark.chunks.task import Work, error_from, error_row, settle_worker
 from pulmospark.chunks.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
 
@@ -30,14 +32,19 @@ __all__ = [
     "error_from",
     "error_row",
     "evened",
+    "finished_parts",
     "link_parts",
     "listed_chunks",
+    "merged_rows",
+    "part_bytes",
     "parts_of",
     "publish_table",
     "read_chunk",
     "read_part",
+    "rows_where",
     "run_chunks",
     "settle_worker",
     "write_empty",
     "write_part",
+    "write_rows",
 ]

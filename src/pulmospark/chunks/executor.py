@@ -8,9 +8,9 @@ worker, publishing) is above the seam and exists once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.task import Task, UnitRow
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core.errors import PulmosparkError
@@ -31,12 +31,12 @@ class WorkerEndedError(Exception):
 class Workers(Protocol):
     """What may run the chunks of a stage: an executor, or a choice between executors."""
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """Check before the work that workers have the package, the input and the output.
 
         Args:
-            reads: folders and files that tasks read.
-            folder: that tasks write to; created if missing.
+            reads: folders, files and addresses that tasks read.
+            folder: that tasks write to, created if missing, or its address.
 
         Raises:
             PlatformError: a worker lacks something; the line names its machine.

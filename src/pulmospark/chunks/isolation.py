@@ -18,7 +18,6 @@ from pulmospark.chunks.task import Unit, Work, write_parts
 from pulmospark.chunks.work_list import read_chunk
 from pulmospark.core import limits
 from pulmospark.core.errors import PlatformError
-from pulmospark.core.files import disk_errors
 
 
 @runtime_checkable
@@ -104,9 +103,9 @@ class Isolation:
         if not isinstance(work, Rejecting) or self._in_a_row > limits.ENDED_IN_A_ROW_MAX:
             several = f" (image {self._in_a_row} in a row)" if self._in_a_row > 1 else ""
             raise PlatformError(f"{name}: {ended}{several}: {_MEMORY}")
-        folder = self._jobs.folder
-        with disk_errors(folder):
-            parts = write_parts(folder, work.key(rows), lambda: work.rejects(rows, ended))
+        files = self._jobs.files
+        with files.errors():
+            parts = write_parts(files, work.key(rows), lambda: work.rejects(rows, ended))
         self._jobs.done[unit.name] = parts
         self._done = len(self._jobs.done)
 

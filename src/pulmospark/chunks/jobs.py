@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pulmospark.chunks.executor import Executor, WorkerEndedError
 from pulmospark.chunks.task import (
     ENDED,
-    PLAN,
     Name,
     PartFacts,
     Task,
@@ -26,29 +23,25 @@ from pulmospark.chunks.task import (
     error_from,
     line_of,
 )
+from pulmospark.chunks.work_folder import WorkFolder
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
-
-_POLL_S = 0.25
 
 
 @dataclass
 class Logs:
     """The logs of a run's workers, read incrementally.
 
-    A look takes as long as there are worker processes and news, whatever the archive's size.
-
     Attributes:
-        run: folder of the run.
+        files: the work folder of the run.
         done: parts of each unit that has ended.
         begun: units that were begun and have not ended.
         errors: what tasks raised that no other try would mend.
         faults: what tasks raised for their machine's sake.
     """
 
-    run: Path
+    files: WorkFolder
     done: dict[Name, PartFacts] = field(default_factory=dict)
     begun: set[Name] = field(default_factory=set)
     errors: list[PulmosparkError] = field(default_factory=list)
@@ -57,15 +50,9 @@ class Logs:
 
     def look(self) -> None:
         """Read new log lines."""
-        with os.scandir(self.run) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(".log")]
-        for name in names:
-            start = self._read.get(name, 0)
-            with (self.run / name).open("rb") as file:
-                file.seek(start)
-                news = file.read()
+        for name, news in self.files.news(self._read):
             whole = news[: news.rfind(b"\n") + 1]  # a line may be half written
-            self._read[name] = start + len(whole)
+            self._read[name] = self._read.get(name, 0) + len(whole)
             for line in whole.splitlines():
                 event, unit, content = json.loads(line)
                 self._take(event, Name(*unit), content)
@@ -88,21 +75,19 @@ class Jobs:
     Attributes:
         executor: runs the tasks.
         work: what is done with a chunk.
-        folder: for the parts.
-        run: folder of the run, for plan and logs.
+        files: the work folder of the run.
         progress: called with the number of rows done.
         wanted: of a worker; ``None``: it is on this machine.
     """
 
     executor: Executor
     work: Work
-    folder: Path
-    run: Path
+    files: WorkFolder
     progress: Progress
     wanted: Expected | None
 
     def __post_init__(self) -> None:
-        self._logs = Logs(self.run)
+        self._logs = Logs(self.files)
         self._rows_done = 0
         self._counted: set[Name] = set()
 
@@ -129,7 +114,8 @@ class Jobs:
         """
         self._logs.begun.clear()
         failure = self._job(units, shares, alone=alone)
-        self._logs.look()
+        if failure is not None:  # else the answers of all tasks are there
+            self._logs.look()
         if self._logs.errors:
             raise self._logs.errors[0]
         if failure is None:
@@ -159,8 +145,7 @@ class Jobs:
         """Run a job to its end or first error; returns why the executor gave it up."""
         task = Task(
             work=self.work,
-            folder=str(self.folder),
-            run=str(self.run),
+            files=self.files,
             offsets=self._plan(units, shares),
             wanted=self.wanted,
             marks=uuid.uuid4().hex if alone else None,
@@ -191,7 +176,7 @@ class Jobs:
         job.add_done_callback(lambda _: finished.set())
         mine = {unit.name for unit in units}
         cancelled = False
-        while not finished.wait(_POLL_S):
+        while not finished.wait(self.files.look_s):
             self._logs.look()
             for name in (self.done.keys() & mine) - self._counted:
                 self._counted.add(name)
@@ -203,12 +188,8 @@ class Jobs:
 
     def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
         """Write the plan; returns the start and end of each share's lines."""
-        offsets = array("q", [0])
-        with disk_errors(self.folder), (self.run / PLAN).open("wb") as file:
-            for start, size in shares:
-                file.writelines(line_of(unit) for unit in units[start : start + size])
-                offsets.append(file.tell())
-        return offsets.tobytes()
+        lines = (b"".join(map(line_of, units[at : at + size])) for at, size in shares)
+        return array("q", self.files.write_plan(lines)).tobytes()
 
 
 def _names(error: PulmosparkError, fault: PulmosparkError) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -13,17 +12,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import IO, Any, Self
 
 from pulmospark.chunks.executor import WorkerEndedError
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.task import Task, UnitRow, error_from
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core import limits, machine
 from pulmospark.core.errors import PlatformError
 from pulmospark.core.python_path import SAFE_PATH
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _MAIN = "from pulmospark.chunks.local_worker import main; main()"
 """not ``-m``: messages name the classes of the module, which would then be ``__main__``"""
 _TAIL_BYTES = 4096
@@ -49,7 +47,7 @@ class _OnThisMachine:
         """One chunk a task: handing one out costs next to nothing."""
         return [(place, 1) for place in range(count)]
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """Nothing: workers have what this process has."""
 
     def expected(self, reads: Sequence[str]) -> Expected | None:
@@ -71,7 +69,7 @@ class ThisProcess(_OnThisMachine):
         """See :class:`pulmospark.chunks.executor.Executor`."""
         rows: list[UnitRow] = []
         try:
-            for row in itertools.chain.from_iterable(map(task.outcomes, range(shares))):
+            for row in task.outcomes_of(range(shares)):
                 rows.append(row)
                 if tag in self._cancelled or row.error is not None:
                     break
@@ -153,14 +151,25 @@ def _rows(
     worker, connection = lane
     try:
         connection.send(task)
-        while not stop.is_set() and (share := next(numbers, None)) is not None:
-            connection.send(share)
+        # Where a worker takes the next share while it is at one, it has to have it.
+        under_way, most, left = 0, 1 + task.is_overlapped, True
+        failure: str | None = None
+        while left or under_way:
+            while left and under_way < most:
+                share = None if stop.is_set() else next(numbers, None)
+                connection.send(share)
+                left = share is not None
+                under_way += left
+            if not under_way:
+                break
             reply = connection.recv()
+            under_way -= 1
             yield from reply.rows
-            if reply.error is not None:
-                raise error_from(reply.error)
-            if any(row.error is not None for row in reply.rows):
+            failure = failure or reply.error
+            if failure is not None or any(row.error is not None for row in reply.rows):
                 stop.set()
+        if failure is not None:
+            raise error_from(failure)
     except (EOFError, OSError) as error:
         raise WorkerEndedError(_ended(worker.last_words())) from error
 
@@ -185,7 +194,7 @@ class _Worker:
             stdin=subprocess.DEVNULL,
             stdout=self._errors,
             stderr=self._errors,
-            env={**os.environ, **_ONE_THREAD, SAFE_PATH: "1"},
+            env={**os.environ, **machine.ONE_THREAD, SAFE_PATH: "1"},
             start_new_session=True,  # Ctrl-C is for the driver, which ends the job
         )
         for their in theirs:

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import files, limits
+from pulmospark.chunks.compaction import compact_parts, place_name, write_options
+from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.core import files, lake_limits, limits
 from pulmospark.core.delta_log import write_log
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import StoreUri
 
 _NUMBERS_A_GROUP = 65_536
 """rows of a row group that holds numbers alone"""
-_PLACE_DIGITS = 9
-"""digits of a part's place in its name: a billion parts sort by name as by number"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One Parquet file that a task wrote."""
+    """One Parquet file that a task wrote.
+
+    Attributes:
+        table: that it belongs to.
+        place: a path, or an address where the work folder is in a store.
+        rows: how many it has.
+    """
 
     table: str
-    path: Path
+    place: Place
     rows: int
 
+    @property
+    def path(self) -> Path:
+        """The file, of a work folder on a disk."""
+        assert isinstance(self.place, Path), self.place
+        return self.place
 
-def write_part(rows: pa.Table, target: Path) -> None:
-    """Write one Parquet file atomically.
 
-    Pixels are stored as they are (compressing them costs more than reading them) and without
-    statistics, which would repeat whole images in the footer.
-    """
-    light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
-    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
+def write_part(rows: pa.Table, target: Place) -> None:
+    """Write one Parquet file atomically, to a disk or a store; see `.compaction.write_options`."""
+    if isinstance(target, StoreUri):
+        open_store(target).put(target.key, part_bytes(rows))
+        return
     with files.whole_file(target) as aside:
-        pq.write_table(
-            rows,
-            aside,
-            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
-            compression={
-                field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
-            },
-            use_dictionary=[
-                name for name in light if pa.types.is_string(rows.schema.field(name).type)
-            ],
-            write_statistics=light,
-        )
+        _write(rows, aside)
 
 
-def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file.
+def part_bytes(rows: pa.Table) -> bytes:
+    """The content of the file that :func:`write_part` writes."""
+    sink = pa.BufferOutputStream()
+    _write(rows, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _write(rows: pa.Table, sink: Path | pa.BufferOutputStream) -> None:
+    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
+    pq.write_table(
+        rows,
+        sink,
+        row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
+        **write_options(rows.schema),
+    )
+
+
+def read_part(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file, from a disk or a store.
 
     ``pyarrow.parquet.read_table`` does the same, but imports ``pyarrow.dataset`` first: 0.2 s of a
     processor.
@@ -59,9 +79,40 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         OSError: it cannot be read.
         pyarrow.ArrowInvalid: it is not a Parquet file.
+        ObjectMissingError: there is no such object.
+        SourceUnavailableError: the store fails.
     """
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return file.read(None if columns is None else list(columns))
+
+
+def read_parts(
+    places: Sequence[Place], columns: Sequence[str]
+) -> Iterator[tuple[Place, pa.Table]]:
+    """Read Parquet files one after the other, those in a store ahead of the caller.
+
+    Args:
+        places: of the files.
+        columns: to read.
+
+    Yields:
+        Each place, and its rows.
+
+    Raises:
+        OSError: a file cannot be read.
+        ObjectMissingError: an object is not there.
+        SourceUnavailableError: the store fails.
+    """
+    fetched = read_many((place, 0) for place in places if isinstance(place, StoreUri))
+    for place in places:
+        if not isinstance(place, StoreUri):
+            yield place, read_part(place, columns)
+            continue
+        content = next(fetched)
+        if isinstance(content, ObjectMissingError):
+            raise content
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            yield place, file.read(list(columns))
 
 
 def publish_table(
@@ -69,13 +120,18 @@ def publish_table(
 ) -> None:
     """Make a table of parts, which is a Delta table as well; without parts it has no rows.
 
+    Many small parts are merged into fewer files, see :mod:`pulmospark.chunks.compaction`.
+
     Args:
         parts: as for :func:`link_parts`.
         folder: of the table; created if missing.
         schema: of the table; a part made before a column was added may lack it, as nulls.
         numbered: as for :func:`link_parts`.
     """
-    link_parts(parts, folder, numbered=numbered)
+    if len(parts) < lake_limits.COMPACT_PARTS_MIN:
+        link_parts(parts, folder, numbered=numbered)
+    else:
+        compact_parts(parts, folder, schema, numbered=numbered)
     if not parts:
         write_empty(schema, folder)
     write_log(folder, schema)
@@ -92,8 +148,7 @@ def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place, part in enumerate(parts):
-        name = f"{place:0{_PLACE_DIGITS}d}-{part.name}" if numbered else part.name
-        target = folder / name
+        target = folder / (place_name(part.name, place) if numbered else part.name)
         files.link_or_copy(part, target)
 
 

@@ -3,8 +3,8 @@
 A task reads its chunks itself, works on them, and writes its output as Parquet parts named by the
 content of their input; only the parts' names and counts travel back. So a task that is retried,
 run twice by speculation, or run again after a kill finds its parts there or writes the same bytes
-again, and the driver alone decides which parts make a table. Both sides must see the same file
-system.
+again, and the driver alone decides which parts make a table. Both sides see one work folder: one
+that every machine mounts, or one in a store.
 
 The first error ends the job. A chunk that ends its worker is taken apart, down to the one image
 that does it (:mod:`.isolation`).
@@ -13,34 +13,37 @@ that does it (:mod:`.isolation`).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pulmospark.chunks.executor import Executor
 from pulmospark.chunks.isolation import Isolation
 from pulmospark.chunks.jobs import Jobs
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.parts import Part
+from pulmospark.chunks.stored_folder import StoredFolder
 from pulmospark.chunks.task import Unit, Work
+from pulmospark.chunks.work_folder import DiskFolder, WorkFolder
 from pulmospark.chunks.work_list import Chunk
-from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
-
-_RUN = ".run-"
+from pulmospark.store.uri import StoreUri
 
 
 def run_chunks(
     executor: Executor,
     work: Work,
     chunks: Sequence[Chunk],
-    folder: Path,
+    folder: Place,
     progress: Progress,
     *,
     reads: Sequence[str] = (),
+    tables: StoreUri | None = None,
 ) -> list[Part]:
     """Apply ``work`` to every chunk; parts already in ``folder`` are kept.
+
+    With a folder in a store, executors share nothing else. Other files that the work needs, such
+    as a network's, it has to fetch itself.
 
     An image that ends its worker, alone in a task, becomes a reject where ``work`` is an
     :class:`.isolation.Rejecting`, and an error that names it elsewhere.
@@ -50,10 +53,12 @@ def run_chunks(
         work: what to do with a chunk.
         chunks: what to do it on.
         folder: where the parts are written, by one run at a time; a killed run finds them there
-            again.
+            again, until the caller removes it. A path that every worker sees, or an address.
         progress: called with the number of rows done.
-        reads: folders and files that the tasks read in addition to the chunks; each worker must
-            see them.
+        reads: folders, files and addresses that the tasks read in addition to the chunks; each
+            worker must see them.
+        tables: for a folder in a store, the address below which each table's parts lie in a
+            folder of its name; ``None``: in the work folder.
 
     Returns:
         The parts of all chunks, in the order of the chunks.
@@ -64,43 +69,62 @@ def run_chunks(
     """
     if not chunks:
         return []
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     executor.check(reads=reads, folder=folder)
     units = [Unit(place, chunk) for place, chunk in enumerate(chunks)]
-    with _run_folder(folder) as run:
+    with _work_folder(folder, tables) as files:
         jobs = Jobs(
             executor=executor,
             work=work,
-            folder=folder,
-            run=run,
+            files=files,
             progress=progress,
             wanted=executor.expected(list(filter(os.path.isdir, reads))),
         )
-        isolation = Isolation(jobs)
-        todo = units
-        while todo and (suspects := jobs.run_shares(todo, executor.shares(len(todo)))):
-            isolation.take_apart(suspects)
-            apart = isolation.pieces
-            todo = [u for u in units if u.name not in jobs.done and u.place not in apart]
+        pieces = _run_all(jobs, units)
         progress.to(sum(chunk.rows for chunk in chunks))
         return [
-            Part(table, folder / file, rows)
-            for unit in units
-            for piece in isolation.pieces.get(unit.place, [unit])
+            Part(table, files.part(file, table), rows)
+            for piece in pieces
             for table, file, rows in jobs.done[piece.name]
         ]
 
 
+def _run_all(jobs: Jobs, units: Sequence[Unit]) -> list[Unit]:
+    """Run units to their end; returns them with the pieces of those that were taken apart."""
+    isolation = Isolation(jobs)
+    todo = units
+    while todo and (suspects := jobs.run_shares(todo, jobs.executor.shares(len(todo)))):
+        isolation.take_apart(suspects)
+        apart = isolation.pieces
+        todo = [u for u in units if u.name not in jobs.done and u.place not in apart]
+    return [piece for unit in units for piece in isolation.pieces.get(unit.place, [unit])]
+
+
+def finished_parts(folder: Place, tables: StoreUri | None = None) -> Iterator[list[Part]]:
+    """The parts of each chunk that an unfinished run has done; arguments of :func:`run_chunks`.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(folder, StoreUri):
+        records = StoredFolder.records(folder)
+        files: WorkFolder = StoredFolder(folder, tables or folder / "parts", folder, "")
+    else:
+        records = DiskFolder.records(folder)
+        files = DiskFolder(str(folder), "")
+    for record in records:
+        parts = json.loads(record)
+        yield [Part(table, files.part(file, table), rows) for table, file, rows in parts]
+
+
 @contextlib.contextmanager
-def _run_folder(folder: Path) -> Iterator[Path]:
-    """A folder for the plan and the workers' logs; removes those of killed runs, too."""
-    with disk_errors(folder):
-        for old in folder.glob(f"{_RUN}*"):
-            shutil.rmtree(old, ignore_errors=True)
-        run = folder / f"{_RUN}{uuid.uuid4().hex}"
-        run.mkdir()
+def _work_folder(folder: Place, tables: StoreUri | None) -> Iterator[WorkFolder]:
+    """The work folder of a run; its plan and logs go at the end."""
+    files: WorkFolder
+    if isinstance(folder, StoreUri):
+        files = StoredFolder.begun(folder, tables)
+    else:
+        files = DiskFolder.begun(folder)
     try:
-        yield run
+        yield files
     finally:
-        shutil.rmtree(run, ignore_errors=True)
+        files.end()

@@ -3,35 +3,35 @@
 The driver of a job that failed has no answer from its tasks. So each worker process keeps a log
 in the run's folder: what it has begun and not ended is what ended the process, and what it has
 ended need not be done again.
+
+Where the work folder is in a store, the next chunk is read, and the one before written, while a
+chunk is worked on (:mod:`.overlap`).
 """
 
 from __future__ import annotations
 
 import functools
 import gc
-import hashlib
 import json
-import os
 import platform
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 import pulmospark
-from pulmospark.chunks.parts import write_part
+from pulmospark.chunks.overlap import overlapped, setting
+from pulmospark.chunks.work_folder import WorkFolder
 from pulmospark.chunks.work_list import Chunk, read_chunk
 from pulmospark.chunks.worker_check import Expected, check_worker
 from pulmospark.core import errors
 from pulmospark.core.errors import PlatformError, PulmosparkError, SourceUnavailableError
-from pulmospark.core.files import disk_errors, write_bytes
 
-PLAN = "plan.jsonl"
 ENDED = "ended"
 """in place of an error: the chunk ended the process that an earlier attempt ran in"""
 PartFacts = list[tuple[str, str, int]]
@@ -52,6 +52,19 @@ class Work(Protocol):
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """The output: table name -> rows."""
+        ...
+
+
+@runtime_checkable
+class Prefetching(Work, Protocol):
+    """Work that reads more than its chunk, and can begin to while another chunk is worked on."""
+
+    def prefetch(self, chunk: pa.Table) -> Any:
+        """Begin to read; called in another thread than the work."""
+        ...
+
+    def work_on(self, chunk: pa.Table, fetched: Any) -> Mapping[str, pa.Table]:
+        """The output, as of a call, from what :meth:`prefetch` returned."""
         ...
 
 
@@ -97,14 +110,37 @@ class UnitRow(NamedTuple):
     error: str | None
 
 
+class _Begun(NamedTuple):
+    """A unit whose rows were read."""
+
+    unit: Unit
+    rows: pa.Table | None = None
+    key: str = ""
+    kept: PartFacts | None = None
+    """parts that an earlier run wrote"""
+    fetched: Any = None
+    """of :meth:`Prefetching.prefetch`"""
+    error: BaseException | None = None
+    """raised so far"""
+    ended: bool = False
+    """whether it has ended a process"""
+
+
+class _Worked(NamedTuple):
+    """A unit that was worked on."""
+
+    begun: _Begun
+    tables: Mapping[str, pa.Table]
+    error: BaseException | None = None
+
+
 @dataclass(frozen=True)
 class Task:
     """What an executor sends to its workers; its size is independent of the list.
 
     Attributes:
         work: what to do.
-        folder: for the parts.
-        run: folder of this run, with the plan and the workers' logs.
+        files: the work folder of this run.
         offsets: int64, where the lines of each share begin in the plan, and where they end.
         wanted: of a worker, before it begins; ``None``: it is on the driver's machine.
         marks: name of the job where a chunk that has ended one process is not tried in
@@ -112,17 +148,16 @@ class Task:
     """
 
     work: Work
-    folder: str
-    run: str
+    files: WorkFolder
     offsets: bytes
     wanted: Expected | None = None
     marks: str | None = None
 
-    def outcomes(self, share: int) -> Iterator[UnitRow]:
-        """Run the units of a share, up to the first error.
+    def outcomes(self, *shares: int) -> Iterator[UnitRow]:
+        """Run the units of shares, up to the first error.
 
         Args:
-            share: its number.
+            shares: their numbers.
 
         Yields:
             The row of each unit, when it has ended.
@@ -130,67 +165,110 @@ class Task:
         Raises:
             SourceUnavailableError: this machine cannot read the plan or a chunk.
         """
-        for unit in self._units(share):
-            parts, error = self._run(unit)
-            yield UnitRow(unit.name, parts, error)
-            if error is not None:
+        yield from self.outcomes_of(shares)
+
+    @property
+    def is_overlapped(self) -> bool:
+        """Whether the next unit is begun while one is worked on."""
+        # What ended a process must not be one of several.
+        return self.files.overlaps and self.marks is None
+
+    def outcomes_of(
+        self, shares: Iterable[int], failed: threading.Event | None = None
+    ) -> Iterator[UnitRow]:
+        """As :meth:`outcomes`; where units overlap, shares are taken in a thread, one ahead.
+
+        Args:
+            shares: their numbers.
+            failed: is set before anything is raised, so that taking a share need not be waited
+                for.
+        """
+        failed = failed or threading.Event()
+        units_of, begin = setting(failed, self._units), setting(failed, self._begin)
+        finish = setting(failed, self._finish)
+        units = (unit for share in shares for unit in units_of(share))
+        if self.is_overlapped:
+            rows = overlapped(units, begin, self._work_on, finish)
+        else:
+            rows = (finish(self._work_on(begin(unit))) for unit in units)
+        for row in rows:
+            yield row
+            if row.error is not None:
                 return  # the job is at its end
 
     def _units(self, share: int) -> list[Unit]:
         start, end = np.frombuffer(self.offsets, np.int64)[share : share + 2].tolist()
-        plan = Path(self.run) / PLAN
-        try:
-            with plan.open("rb") as file:
-                file.seek(start)
-                lines = file.read(end - start).splitlines()
-        except OSError as error:
-            raise SourceUnavailableError(
-                f"{platform.node()}: cannot read {plan}, written by the driver: "
-                f"{error.strerror}: mount the output's folder there at the same path"
-            ) from error
-        return [unit_from(line) for line in lines]
+        return [unit_from(line) for line in self.files.read_plan(start, end).splitlines()]
 
-    def _run(self, unit: Unit) -> tuple[PartFacts, str | None]:
-        with disk_errors(Path(self.folder)):
+    def _begin(self, unit: Unit) -> _Begun:
+        with self.files.errors():
             if self.marks is not None and self._was_begun(unit):
-                return [], ENDED
-            log = Path(self.run) / log_name()
-            write_down(log, "begin", unit)
+                return _Begun(unit, ended=True)
+            self._write_down("begin", unit)
         try:
             if self.wanted is not None:
                 check_worker(self.wanted)
-            parts = self._parts(unit)
+            rows = _rows_of(unit.chunk, self.work.columns)
+            key = self.work.key(rows)
+            with self.files.errors():
+                kept = recorded_parts(self.files, key)
+            fetched = None
+            if kept is None and self.files.overlaps and isinstance(self.work, Prefetching):
+                fetched = self.work.prefetch(rows)
+        except Exception as error:  # noqa: BLE001 - raised again by _finish
+            return _Begun(unit, error=error)
+        return _Begun(unit, rows, key, kept, fetched)
+
+    def _work_on(self, begun: _Begun) -> _Worked:
+        if begun.error is not None or begun.kept is not None or begun.ended:
+            return _Worked(begun, {}, begun.error)
+        try:
+            with self.files.errors():
+                if begun.fetched is not None and isinstance(self.work, Prefetching):
+                    return _Worked(begun, self.work.work_on(begun.rows, begun.fetched))
+                return _Worked(begun, self.work(begun.rows))
+        except Exception as error:  # noqa: BLE001 - raised again by _finish
+            return _Worked(begun, {}, error)
+
+    def _finish(self, worked: _Worked) -> UnitRow:
+        begun = worked.begun
+        unit = begun.unit
+        if begun.ended:
+            return UnitRow(unit.name, [], ENDED)
+        try:
+            if worked.error is not None:
+                raise worked.error
+            parts = begun.kept
+            if parts is None:
+                with self.files.errors():
+                    parts = write_tables(self.files, begun.key, worked.tables)
         except MemoryError:
             raise  # as though the system had ended the process: the chunk is taken apart
         except SourceUnavailableError as error:
             # Raised, so that Spark tries it again, on another machine where it can.
-            write_down(log, "fault", unit, error_row(error))
+            self._write_down("fault", unit, error_row(error))
             raise
         except Exception as error:  # noqa: BLE001 - handed to the driver, which raises it
             # Raised, Spark would try a lost cause four times and bury its line in a Java stack.
             text = error_row(error)
-            write_down(log, "error", unit, text)
-            return [], text
-        write_down(log, "end", unit, parts)
+            self._write_down("error", unit, text)
+            return UnitRow(unit.name, [], text)
+        self._write_down("end", unit, parts)
         if self.marks is not None:
-            self._mark(unit, "ended").touch()
-        return parts, None
+            self.files.mark(self._mark(unit, "ended"))
+        return UnitRow(unit.name, parts, None)
+
+    def _write_down(self, event: str, unit: Unit, content: Any = None) -> None:
+        self.files.write_down(json.dumps([event, unit.name, content]).encode() + b"\n")
 
     def _was_begun(self, unit: Unit) -> bool:
         """Whether an earlier attempt began the chunk and did not return; marks it as begun."""
-        try:
-            self._mark(unit, "begun").touch(exist_ok=False)
-        except FileExistsError:
-            return not self._mark(unit, "ended").exists()
-        return False
+        if self.files.mark(self._mark(unit, "begun")):
+            return False
+        return not self.files.is_marked(self._mark(unit, "ended"))
 
-    def _mark(self, unit: Unit, event: str) -> Path:
-        return Path(self.run) / f"{self.marks}-{'-'.join(map(str, unit.name))}.{event}"
-
-    def _parts(self, unit: Unit) -> PartFacts:
-        rows = _rows_of(unit.chunk, self.work.columns)
-        with disk_errors(Path(self.folder)):
-            return write_parts(Path(self.folder), self.work.key(rows), lambda: self.work(rows))
+    def _mark(self, unit: Unit, event: str) -> str:
+        return f"{self.marks}-{'-'.join(map(str, unit.name))}.{event}"
 
 
 def _rows_of(chunk: Chunk, columns: Sequence[str] | None) -> pa.Table:
@@ -203,19 +281,30 @@ def _rows_of(chunk: Chunk, columns: Sequence[str] | None) -> pa.Table:
         ) from error
 
 
-def write_parts(folder: Path, key: str, work: Callable[[], Mapping[str, pa.Table]]) -> PartFacts:
+def write_parts(
+    files: WorkFolder, key: str, work: Callable[[], Mapping[str, pa.Table]]
+) -> PartFacts:
     """Write the result of ``work()``, unless an earlier run has."""
-    record = folder / f"{key}.done"
-    if record.is_file():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        return [(table, name, rows) for table, name, rows in kept]
-    parts: PartFacts = []
-    for table, rows in work().items():
-        if rows.num_rows:
-            name = f"{table}-{key}.parquet"
-            write_part(rows, folder / name)
-            parts.append((table, name, rows.num_rows))
-    write_bytes(record, json.dumps(parts).encode())
+    kept = recorded_parts(files, key)
+    return write_tables(files, key, work()) if kept is None else kept
+
+
+def recorded_parts(files: WorkFolder, key: str) -> PartFacts | None:
+    """The parts of a finished chunk; ``None``: it is not finished."""
+    record = files.record(key)
+    if record is None:
+        return None
+    return [(table, name, rows) for table, name, rows in json.loads(record)]
+
+
+def write_tables(files: WorkFolder, key: str, tables: Mapping[str, pa.Table]) -> PartFacts:
+    """Write the parts of a chunk, and then its record."""
+    parts = [
+        (table, files.write_part(table, key, rows), rows.num_rows)
+        for table, rows in tables.items()
+        if rows.num_rows
+    ]
+    files.write_record(key, json.dumps(parts).encode())
     return parts
 
 
@@ -228,22 +317,6 @@ def unit_from(line: bytes) -> Unit:
     """The unit that :func:`line_of` wrote."""
     place, *chunk = json.loads(line)
     return Unit(place, Chunk(*chunk))
-
-
-def log_name() -> str:
-    """Name of this process's log, unique even if machines share a name."""
-    host = hashlib.sha256(platform.node().encode()).hexdigest()[:16]
-    return f"{host}-{os.getpid()}.log"
-
-
-def write_down(log: Path, event: str, unit: Unit, content: Any = None) -> None:
-    """Append a line to a worker's log."""
-    line = json.dumps([event, unit.name, content]).encode() + b"\n"
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
 
 
 @functools.cache  # once per worker

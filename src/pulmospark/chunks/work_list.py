@@ -1,4 +1,4 @@
-"""Chunks: ranges of rows of Parquet files, and how executors read them.
+"""Chunks: ranges of rows of Parquet files, on a disk or in a store, and how executors read them.
 
 A table of images is cut at its row groups. A list of files has row groups of
 ``limits.LIST_GROUP_ROWS`` rows, each of many chunks: a file's footer takes some 15 kB of memory
@@ -8,7 +8,6 @@ for each row group in each process that reads from it.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import Place, open_parquet, place_of, state_of
 from pulmospark.core import limits
 from pulmospark.core.arrays import Ints
+from pulmospark.store.light_parts import whole_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Chunk:
     """Rows of one row group of one Parquet file.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its address in a store.
         row_group: number of the row group.
         rows: how many.
         first: place of the first of them in the row group.
@@ -46,33 +47,36 @@ class Chunk:
         ]
 
 
-def chunks_of(files: Sequence[Path]) -> list[Chunk]:
-    """The row groups of Parquet files as chunks, in order."""
+def chunks_of(files: Sequence[Place]) -> list[Chunk]:
+    """The row groups of Parquet files, on a disk or in a store, as chunks in order.
+
+    Those of a light part are of the file in the store.
+    """
     chunks = []
-    for file in files:
-        metadata = pq.read_metadata(file)
-        chunks += [
-            Chunk(str(file), index, metadata.row_group(index).num_rows)
-            for index in range(metadata.num_row_groups)
-        ]
+    for place in (whole_of(file) if isinstance(file, Path) else file for file in files):
+        with open_parquet(place) as file:
+            groups = map(file.metadata.row_group, range(file.num_row_groups))
+            chunks += [
+                Chunk(str(place), index, group.num_rows) for index, group in enumerate(groups)
+            ]
     return chunks
 
 
 def listed_chunks(
-    files: Sequence[Path],
+    files: Sequence[Place],
     rows_max: int = limits.CHUNK_FILES_MAX,
     bytes_max: int = limits.CHUNK_BYTES_MAX,
 ) -> list[Chunk]:
     """The rows of lists of files (``core.schemas.MANIFEST``) as chunks, in order.
 
     Args:
-        files: the lists.
+        files: the lists, on a disk or in a store.
         rows_max: files of a chunk.
         bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
     """
     chunks = []
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for group in range(file.num_row_groups):
                 sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
                 chunks += [
@@ -83,7 +87,7 @@ def listed_chunks(
 
 
 def evened(
-    files: Sequence[Path], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
+    files: Sequence[Place], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
 ) -> list[Chunk]:
     """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
 
@@ -118,10 +122,14 @@ def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
     Args:
         chunk: which.
         columns: to read; ``None``: all.
+
+    Raises:
+        OSError: the file cannot be read.
+        ObjectMissingError: there is no such object.
+        SourceUnavailableError: the store fails.
     """
     # A file that was written anew has another footer and other rows.
-    facts = os.stat(chunk.path)  # noqa: PTH116
-    at = (chunk.path, facts.st_mtime_ns, facts.st_size)
+    at = (chunk.path, *state_of(place_of(chunk.path)))
     names = None if columns is None else tuple(columns)
     whole = _footer(*at).row_group(chunk.row_group).num_rows
     if chunk.rows == whole:
@@ -144,13 +152,14 @@ _At = tuple[str, int, int]
 
 
 @functools.lru_cache(maxsize=1)
-def _footer(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
+def _footer(path: str, modified_ns: int, size: int) -> pq.FileMetaData:
     """Read once per worker: with hundreds of row groups that takes long."""
-    return pq.read_metadata(path)
+    with open_parquet(place_of(path), state=(modified_ns, size)) as file:
+        return file.metadata
 
 
 def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
-    with pq.ParquetFile(at[0], metadata=_footer(*at)) as file:
+    with open_parquet(place_of(at[0]), _footer(*at), at[1:]) as file:
         return file.read_row_group(row_group, columns=None if columns is None else list(columns))
 
 

@@ -16,26 +16,25 @@ from pathlib import Path
 
 import pulmospark
 from pulmospark.core import limits
-from pulmospark.core.errors import PlatformError
+from pulmospark.core.errors import PlatformError, PulmosparkError
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 MODULES = (
     "cv2",
     "imagecodecs",
     "numpy",
     "openvino",
-    "pandas",
     "PIL",
     "psutil",
     "pyarrow",
     "pydantic",
     "pydicom",
     "safetensors",
-    "scipy",
     "simplejpeg",
-    "torch",
-    "torchvision",
 )
-"""packages whose code tasks run; of the driver's others they have no need"""
+"""packages that every worker needs; what only networks in torch and the training of one import as
+well is named by the task that misses it"""
 
 
 def python_version() -> str:
@@ -51,8 +50,8 @@ class Expected:
         version: of pulmospark.
         python: minor version of Python.
         driver: name of the driver's machine.
-        reads: folders and files that must be there; folders hold something.
-        token: file that the driver wrote into the output's folder; empty: there is none.
+        reads: folders, files and objects that must be there; folders hold something.
+        token: file or object that the driver wrote into the output's folder; empty: there is none.
     """
 
     version: str
@@ -86,16 +85,22 @@ def faults(wanted: Expected) -> Iterator[str]:
         yield f"{host}: {sys.executable} lacks {', '.join(lacking)}: {install}"
     for path in wanted.reads:
         if reason := unseen(path):
-            yield (
-                f"{host}: {path}: {reason}, though the driver ({wanted.driver}) reads it: mount "
-                "the images there at the same path, as on every machine of the cluster"
-            )
+            remedy = _REACH if is_store_uri(path) else _MOUNT_IMAGES
+            driver = f"though the driver ({wanted.driver}) reads it"
+            yield f"{host}: {path}: {reason}, {driver}: {remedy}"
     if wanted.token and (reason := unseen(wanted.token) or _unwritable(wanted.token)):
-        folder = os.path.dirname(wanted.token)  # noqa: PTH120
-        yield (
-            f"{host}: {folder}: {reason}, though the driver ({wanted.driver}) writes there: "
-            "--out must be a folder that every machine of the cluster shares and may write to"
-        )
+        folder = wanted.token.rpartition("/")[0]
+        remedy = _REACH if is_store_uri(folder) else _SHARE_OUTPUT
+        driver = f"though the driver ({wanted.driver}) writes there"
+        yield f"{host}: {folder}: {reason}, {driver}: {remedy}"
+
+
+_MOUNT_IMAGES = "mount the images there at the same path, as on every machine of the cluster"
+_SHARE_OUTPUT = (
+    "--out must be a folder that every machine of the cluster shares and may write to, or an "
+    "address in a store"
+)
+_REACH = "give that machine a way to the store, and credentials"
 
 
 @functools.lru_cache(maxsize=4)  # once a worker
@@ -110,7 +115,10 @@ def check_worker(wanted: Expected) -> None:
 
 
 def unseen(path: str, tries: int = limits.READ_TRIES) -> str | None:
-    """Why a folder with something in it, or a file, cannot be read here; ``None``: it can."""
+    """Why a folder with something in it, a file or an object cannot be read here; ``None``: it
+    can."""
+    if is_store_uri(path):
+        return _unreachable(path)
     reason = None
     for number in range(tries):
         if number:
@@ -121,6 +129,15 @@ def unseen(path: str, tries: int = limits.READ_TRIES) -> str | None:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
     return reason
+
+
+def _unreachable(address: str) -> str | None:
+    uri = parse_uri(address)
+    try:
+        open_store(uri).head(uri.key)
+    except PulmosparkError as error:  # tried several times already
+        return error.message
+    return None
 
 
 def _looked_at(path: str) -> str | None:
@@ -142,7 +159,13 @@ def reply_of(token: str) -> str:
 
 def _unwritable(token: str) -> str | None:
     try:
-        Path(reply_of(token)).touch(exist_ok=False)
+        if is_store_uri(token):
+            uri = parse_uri(reply_of(token))
+            open_store(uri).put(uri.key, b"")
+        else:
+            Path(reply_of(token)).touch(exist_ok=False)
+    except PulmosparkError as error:
+        return error.message
     except OSError as error:
         return error.strerror or str(error)
     return None

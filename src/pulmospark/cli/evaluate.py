@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+from pulmospark.cli.outputs import written_to
 from pulmospark.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pulmospark.config.experiment import Experiment
+    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 
     EXPERIMENT is its TOML file, or the folder of a run. With an external TABLE (the output of
     `pulmospark ingest`) EXPERIMENT is a run or a bundle, and external performance is compared
-    with internal performance. Images and slices are always evaluated one by one; --level adds
-    metrics per CT scan or patient.
+    with internal performance; each may lie in a store. Images and slices are always evaluated one
+    by one; --level adds metrics per CT scan or patient. Spark starts only for a TABLE.
 
     \b
     Examples:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     """
 )
 @common.what_argument
-@click.argument("table", required=False, type=common.PATH)
+@click.argument("table", required=False, type=common.PLACE)
 @click.option(
     "--level",
     "levels",
@@ -52,19 +55,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=common.PATH,
+    type=common.PLACE,
     help="Output folder for a table. Default: `external` next to the bundle.",
 )
 @common.set_option
 @common.spark_options
 @common.speech_options
 def command(
-    what: Path,
-    table: Path | None,
+    what: Path | StoreUri,
+    table: Path | StoreUri | None,
     levels: tuple[str, ...],
     mapping: tuple[str, ...],
     recalibrate: int | None,
-    out: Path | None,
+    out: Path | StoreUri | None,
     changes: tuple[str, ...],
     master: str | None,
     conf: tuple[str, ...],
@@ -80,9 +83,7 @@ def command(
         return
     if mapping or recalibrate or out:
         raise UsageError("--class, --recalibrate and --out need a TABLE after EXPERIMENT")
-    from pulmospark.experiment.run_folder import open_experiment
-
-    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment, run = common.open_run(what, changes)
     if levels:
         experiment = _with_levels(experiment, levels)
 
@@ -90,8 +91,7 @@ def command(
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
 
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
-        result = pipeline.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
+    result = pipeline.run_evaluate(experiment, run, quiet=quiet or as_json)
     common.say_result(
         result,
         lambda: printing.say_evaluate(result, phantoms=experiment.phantoms),
@@ -110,25 +110,34 @@ def _with_levels(experiment: Experiment, levels: tuple[str, ...]) -> Experiment:
 
 
 def _external(
-    what: Path,
-    table: Path,
+    what: Path | StoreUri,
+    table: Path | StoreUri,
     classes: dict[str, tuple[str, ...]],
     recalibrate: int,
-    out: Path | None,
+    out: Path | StoreUri | None,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
     quiet: bool,
 ) -> None:
     from pulmospark.cli import printing_comparisons
-    from pulmospark.experiment.external import evaluate_external
+    from pulmospark.experiment.external import RESULT, evaluate_external
+    from pulmospark.experiment.run_folder import bundle_of_run, local_copy, published
 
-    bundle = what / "bundle" if (what / "bundle").is_dir() else what
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
+    bundle, run = bundle_of_run(what)
+    images = local_copy(table)
+    with contextlib.ExitStack() as stack:
+        if out is None and run is not None:
+            common.show_addresses(run)
+            stack.enter_context(published(run))
+        target = stack.enter_context(
+            written_to(out or bundle.resolve().parent / "external", RESULT)
+        )
+        spark = stack.enter_context(common.spark(master, conf, quiet=quiet or as_json))
         result = evaluate_external(
             bundle,
-            table,
-            out or bundle.resolve().parent / "external",
+            images,
+            target,
             spark,
             classes=classes,
             recalibrate=recalibrate,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
 from pulmospark.core import limits
 
+if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
+
 
 @click.command(
     help="""Build a table of augmented training images, N per class.
 
-    TABLE is the folder of a run, or a folder with an images table. Each class then has N rows,
-    including its original images. Only training images are augmented, and an augmented copy is
-    used only where its original is.
+    TABLE is the folder of a run, also in a store, or a folder with an images table. Each class
+    then has N rows, including its original images. Only training images are augmented, and an
+    augmented copy is used only where its original is.
 
     \b
     Example:
@@ -23,7 +28,7 @@ from pulmospark.core import limits
       pulmospark train runs/mine --set train.expanded=true
     """
 )
-@click.argument("table", type=common.PATH)
+@click.argument("table", type=common.PLACE)
 @click.option(
     "--per-class",
     type=click.IntRange(1, limits.EXPAND_PER_CLASS_MAX),
@@ -48,7 +53,7 @@ from pulmospark.core import limits
 @common.spark_options
 @common.speech_options
 def command(
-    table: Path,
+    table: Path | StoreUri,
     per_class: int | None,
     out: Path | None,
     seed: int | None,
@@ -63,8 +68,12 @@ def command(
     """Run it."""
     from pulmospark.config.experiment import read_experiment
     from pulmospark.experiment.expand_inputs import expansion, find_place
+    from pulmospark.experiment.run_folder import local_run, published
 
-    place = find_place(table, cohort=cohort, out=out)
+    folder, run = local_run(table)
+    if run is not None:
+        common.show_addresses(run)
+    place = find_place(folder, cohort=cohort, out=out)
     experiment = read_experiment(config) if config else place.experiment
     settings, seed = expansion(experiment, per_class, seed)
     only = _lines(parents) if parents else None
@@ -73,7 +82,10 @@ def command(
     from pulmospark.cli import printing
     from pulmospark.data.expand.expand import expand
 
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
+    with (
+        published(run) if run else contextlib.nullcontext(),
+        common.spark(master, conf, quiet=quiet or as_json) as spark,
+    ):
         result = expand(
             place.images,
             place.cohort,

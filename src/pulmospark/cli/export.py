@@ -9,8 +9,10 @@ import click
 
 import pulmospark
 from pulmospark.cli import common
+from pulmospark.cli.outputs import written_to
 
 if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.inference.export.export import ExportResult
 
 _MB = 1_000_000
@@ -22,7 +24,8 @@ _MB = 1_000_000
     The exported model maps grey standard images (uint8) to probabilities. It includes
     standardisation, temperature and softmax; its metadata describe it. Before it is written,
     it is run on images and compared with the bundle; if a probability differs, nothing is
-    written. --out is a file ending in .onnx, or a folder for OpenVINO.
+    written. --out is a file ending in .onnx, or a folder for OpenVINO. Bundle
+    and output may lie in a store.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -32,11 +35,11 @@ _MB = 1_000_000
       pulmospark export runs/mine/bundle --to onnx --out detector.onnx
     """
 )
-@click.argument("bundle", type=common.PATH)
+@click.argument("bundle", type=common.PLACE)
 @click.option(
     "--to", "form", type=click.Choice(["onnx", "openvino"]), required=True, help="Format."
 )
-@click.option("--out", type=common.PATH, required=True, help="Output file or folder.")
+@click.option("--out", type=common.PLACE, required=True, help="Output file or folder.")
 @click.option(
     "--images",
     multiple=True,
@@ -46,11 +49,20 @@ _MB = 1_000_000
     "Default: phantoms.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(bundle: Path, form: str, out: Path, images: tuple[str, ...], as_json: bool) -> None:
+def command(
+    bundle: Path | StoreUri,
+    form: str,
+    out: Path | StoreUri,
+    images: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run it."""
+    from pulmospark.inference.engine.openvino_compile import IR_FILE
     from pulmospark.inference.export.export import export_bundle
 
-    result = export_bundle(bundle, cast('Literal["onnx", "openvino"]', form), out, images)
+    chosen = cast('Literal["onnx", "openvino"]', form)
+    with written_to(out, IR_FILE if form == "openvino" else None) as target:
+        result = export_bundle(bundle, chosen, target, images)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return

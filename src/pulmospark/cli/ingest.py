@@ -12,6 +12,7 @@ from pulmospark.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pulmospark.config.experiment import Experiment
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.experiment.run_folder import RunFolder
     from pulmospark.spark.engine_choice import EngineName
 
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
     help="""Build the images and rejects tables from folders of images.
 
     WHAT is an experiment's TOML file, the folder of a run, or folders (or CSV files) of images.
-    Files that are already ingested are not read again.
+    The TOML file, the run and CSV files may lie in a store. Files that are already ingested are
+    not read again.
 
     \b
-    Example:
+    Examples:
       pulmospark ingest covid-chestxray-dataset chest_xray --out runs/mine
+      pulmospark ingest s3://hospital/study.csv --out s3://hospital/runs/study
     """
 )
-@click.argument("what", nargs=-1, required=True, type=common.PATH)
-@click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
+@click.argument("what", nargs=-1, required=True, type=common.PLACE)
+@click.option(
+    "--out", type=common.PLACE, help="Folder of the run (with folders), or its address in a store."
+)
 @click.option("--layout", type=common.LAYOUT, help="Layout of the folders; default: detected.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
@@ -38,8 +43,8 @@ if TYPE_CHECKING:
 @common.spark_options
 @common.speech_options
 def command(
-    what: tuple[Path, ...],
-    out: Path | None,
+    what: tuple[Path | StoreUri, ...],
+    out: Path | StoreUri | None,
     layout: str | None,
     options: tuple[str, ...],
     changes: tuple[str, ...],
@@ -53,6 +58,7 @@ def command(
     overrides = common.pairs(changes, "--set")
     layout_options = common.pairs(options, "--option")
     experiment, run = _experiment(what, out, layout, layout_options, overrides)
+    common.show_addresses(run)
     common.check_sources(experiment)
     common.make_folder(run.root)
 
@@ -72,8 +78,8 @@ def command(
 
 
 def _experiment(
-    what: tuple[Path, ...],
-    out: Path | None,
+    what: tuple[Path | StoreUri, ...],
+    out: Path | StoreUri | None,
     layout: str | None,
     options: dict[str, str],
     changes: dict[str, str],
@@ -81,11 +87,9 @@ def _experiment(
     from pulmospark.config.experiment import Experiment
     from pulmospark.config.parse import parse
     from pulmospark.config.source import SourceSettings
-    from pulmospark.experiment.run_folder import RunFolder, open_experiment, with_changes
+    from pulmospark.experiment.run_folder import open_experiment, run_at, with_changes
 
-    first = what[0]
-    is_run = first.is_dir() and (first / "experiment.json").is_file()
-    if len(what) == 1 and (first.suffix == ".toml" or is_run):
+    if len(what) == 1 and _is_experiment(first := what[0]):
         if out or layout or options:
             raise UsageError("--out, --layout and --option apply to folders, not to an experiment")
         return open_experiment(first, changes)
@@ -93,11 +97,21 @@ def _experiment(
         raise UsageError("--out is missing: name the folder of the run")
     sources = [
         SourceSettings(
-            path=path.expanduser().resolve(), layout=layout, options=options
+            path=path.expanduser().resolve() if isinstance(path, Path) else path,
+            layout=layout,
+            options=options,
         ).model_dump()
         for path in what
     ]
-    root = out.expanduser().resolve()
+    root = out.expanduser().resolve() if isinstance(out, Path) else out
     values = {"name": root.name, "out": root.parent, "sources": sources}
     experiment = with_changes(parse(Experiment, values, where="command line"), changes)
-    return experiment, RunFolder(root)
+    return experiment, run_at(root)
+
+
+def _is_experiment(what: Path | StoreUri) -> bool:
+    from pulmospark.layouts.datasets.csv_table import SHEET_ENDS
+
+    if isinstance(what, Path):
+        return what.suffix == ".toml" or (what / "experiment.json").is_file()
+    return not what.name.lower().endswith(SHEET_ENDS)

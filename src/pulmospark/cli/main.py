@@ -18,6 +18,7 @@ from pulmospark.cli.child_process import CommandLine
 from pulmospark.cli.library_output import clean_messages, report_decisions
 from pulmospark.cli.styling import styled, wrapped
 from pulmospark.core.errors import AuditError, PlatformError, PulmosparkError, UsageError
+from pulmospark.core.extras import no_pyspark
 from pulmospark.core.safe_text import first_line, one_line, shown, shown_json
 from pulmospark.core.suggestions import did_you_mean
 
@@ -234,6 +235,8 @@ def _described(error: Exception) -> tuple[str, int, str]:
             PlatformError.exit_code,
             PlatformError.__name__,
         )
+    if isinstance(error, ModuleNotFoundError) and error.name == "pyspark":
+        return _described(no_pyspark())
     kind = type(error).__name__
     return (
         f"{kind}: {first_line(error)} (this is a bug; rerun with --debug for the traceback)",

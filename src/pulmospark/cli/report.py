@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -24,11 +28,9 @@ from pulmospark.cli import common
 )
 @common.what_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(what: Path, as_json: bool) -> None:
+def command(what: Path | StoreUri, as_json: bool) -> None:
     """Run it."""
-    from pulmospark.experiment.run_folder import open_experiment
-
-    experiment, run = open_experiment(what, {})
+    experiment, run = common.open_run(what, ())
 
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.experiment import pipeline

@@ -11,6 +11,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.experiment.papers.presets import Preset
 
 
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
 )
 @click.argument("preset", required=False)
 @click.option("--data", type=common.PATH, help="Folder of the data sets.")
-@click.option("--out", type=common.PATH, default=Path("runs"), show_default=True)
+@click.option(
+    "--out",
+    type=common.PLACE,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run's folder; may be an address in a store.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
 @click.option("--processes", type=click.IntRange(1, 64), help="Processes for CNN training.")
 @click.option(
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
 def command(
     preset: str | None,
     data: Path | None,
-    out: Path,
+    out: Path | StoreUri,
     seed: int,
     processes: int | None,
     per_class: int | None,
@@ -82,15 +89,17 @@ def command(
         preset_experiment = experiment_of(
             chosen,
             data,
-            out.expanduser().resolve(),
+            out.expanduser().resolve() if isinstance(out, Path) else out,
             seed=seed,
             processes=processes or min(2, slots(spark)),
         )
         experiment = with_changes(preset_experiment, overrides)
+        run = run_folder(experiment)
+        common.show_addresses(run)
         result = reproduce(
             chosen,
             experiment,
-            run_folder(experiment),
+            run,
             spark,
             per_class=rows,
             quiet=quiet,

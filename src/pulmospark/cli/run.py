@@ -11,6 +11,7 @@ import click
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.experiment.check import Plan
     from pulmospark.experiment.run_folder import RunFolder
 
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
     read again.
 
     \b
-    Example:
+    Examples:
       pulmospark run examples/covid_pneumonia_normal.toml
+      pulmospark run my.toml --out s3://hospital/runs/mine
     """
 )
 @common.what_argument
+@click.option(
+    "--out",
+    type=common.PLACE,
+    help="Folder of the run, or its address in a store; default: as in the experiment.",
+)
 @click.option("--dry-run", is_flag=True, help="Only check the settings and list the stages.")
 @common.set_option
 @common.augment_option
 @common.spark_options
 @common.speech_options
 def command(
-    what: Path,
+    what: Path | StoreUri,
+    out: Path | StoreUri | None,
     dry_run: bool,
     changes: tuple[str, ...],
     augment: bool | None,
@@ -44,9 +52,8 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.experiment.check import check_experiment
-    from pulmospark.experiment.run_folder import open_experiment
 
-    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment, run = common.open_run(what, changes, out)
     experiment = common.augmented(experiment, augment)
     plan = check_experiment(experiment)
     if dry_run:

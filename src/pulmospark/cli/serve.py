@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import pulmospark
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -25,7 +29,7 @@ from pulmospark.cli import common
       curl -F files=@image.png http://127.0.0.1:8000/api/v1/predict
     """
 )
-@click.argument("bundle", type=common.PATH)
+@click.argument("bundle", type=common.PLACE)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True,
@@ -69,12 +73,15 @@ from pulmospark.cli import common
     help="Let a model trained on phantoms score other images.",
 )  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: object) -> None:
+def command(
+    bundle: Path | StoreUri, changes: tuple[str, ...], quiet: bool, **options: object
+) -> None:
     """Run it."""
     from pulmospark.config.parse import parse
     from pulmospark.config.serve import ServeSettings
     from pulmospark.core.errors import PlatformError
     from pulmospark.core.extras import how_to_install
+    from pulmospark.models.bundle.bundle import bundle_folder
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     values = {"state": Path("pulmospark-serve"), **given, **dict(common.pairs(changes, "--set"))}
@@ -91,4 +98,4 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
             f"{error.name} is not installed, which the service needs: {how_to_install('serve')}"
         ) from error
     os.umask(0o077)  # what the service writes is for its user alone
-    serve(bundle, settings, (lambda _: None) if quiet else common.say_progress)
+    serve(bundle_folder(bundle), settings, (lambda _: None) if quiet else common.say_progress)

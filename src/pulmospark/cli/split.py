@@ -10,6 +10,7 @@ import click
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.spark.engine_choice import EngineName
 
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @common.spark_options
 @common.speech_options
 def command(
-    what: Path,
+    what: Path | StoreUri,
     changes: tuple[str, ...],
     engine: EngineName,
     master: str | None,
@@ -38,9 +39,7 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.experiment.run_folder import open_experiment
-
-    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment, run = common.open_run(what, changes)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing

@@ -18,19 +18,22 @@ from pulmospark.cli import common
 
 if TYPE_CHECKING:
     from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
+    from pulmospark.config.stream import StreamSettings
+    from pulmospark.core.store_uri import StoreUri
     from pulmospark.inference.stream.service import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
 
 
 @click.command(
-    help=f"""Score images as they land in a folder.
+    help=f"""Score images as they land in a folder or a store.
 
     INBOX and its subfolders are watched. Each image that lands there becomes a row of
-    DIR/predictions within about a second, exactly once, even if processes are
-    killed. A file that is not a
-    valid image becomes a row of DIR/rejects, an image sent again a row of DIR/repeats. Ctrl-C or
-    SIGTERM stop it after the work in progress is finished. Rerun the command to resume.
+    DIR/predictions, exactly once, even if processes are killed: on a disk within about a second,
+    in a store once it is listed or notified. A file that is not a valid image becomes a row of
+    DIR/rejects, an image sent again a row of DIR/repeats. Ctrl-C or SIGTERM stop it after the
+    work in progress is finished. Rerun the command to resume. BUNDLE, INBOX and DIR may be
+    addresses in a store (s3://bucket/folder).
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -38,14 +41,21 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     Examples:
       pulmospark stream runs/mine/bundle inbox --out scored
       pulmospark stream runs/mine/bundle inbox --out scored --once
+      pulmospark stream runs/mine/bundle s3://hospital/inbox --out s3://hospital/scored
     """
 )
-@click.argument("bundle", type=common.PATH)
-@click.argument("inbox", type=common.PATTERN)
+@click.argument("bundle", type=common.PLACE)
+@click.argument("inbox", type=common.IMAGES)
 @click.option(
-    "--out", metavar="DIR", required=True, type=common.PATH,
-    help="Output folder.",
+    "--out", metavar="DIR", required=True, type=common.PLACE,
+    help="Output folder, or its address in a store.",
 )  # fmt: skip
+@click.option(
+    "--notifications",
+    metavar="URL",
+    help="SQS queue with the events of an INBOX in S3; default: it is listed every rescan_s "
+    "seconds.",
+)
 @click.option("--once", is_flag=True, help="Process what is in INBOX now, then stop.")
 @click.option(
     "--set",
@@ -73,9 +83,10 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 @common.spark_options
 @common.speech_options
 def command(
-    bundle: Path,
+    bundle: Path | StoreUri,
     inbox: str,
-    out: Path,
+    out: Path | StoreUri,
+    notifications: str | None,
     once: bool,
     changes: tuple[str, ...],
     precision: PrecisionPolicy,
@@ -91,30 +102,22 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.config.parse import parse
-    from pulmospark.config.stream import StreamSettings
-    from pulmospark.core.errors import BundleError, UsageError
-    from pulmospark.inference.stream.folders import check_places
+    from pulmospark.core.errors import BundleError
+    from pulmospark.inference.stream.folders import check_places, check_together
     from pulmospark.inference.stream.metrics import StreamMetrics
     from pulmospark.spark.background_start import started_early
     from pulmospark.spark.session import spark_session
 
-    if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
-        raise UsageError(
-            "a stream does not run on Spark Connect, whose batches never reach this process: name "
-            "another --master, or submit it to the cluster"
-        )
+    _check_master(master)
     spark_conf = common.pairs(conf, "--conf")
-    given = {
-        "allow_phantom_model": allow_phantom_model,
-        "any_body_part": any_body_part,
-        "heat_maps": heat_maps,
-    }
-    options = {name: str(value).lower() for name, value in given.items() if value}
-    changed = {**dict(common.pairs(changes, "--set")), **options}
-    settings = parse(StreamSettings, changed, where="--set")
-    check_places(inbox, out)
-    if not bundle.expanduser().is_dir():
+    settings = _settings(
+        changes,
+        allow_phantom_model=allow_phantom_model,
+        any_body_part=any_body_part,
+        heat_maps=heat_maps,
+    )
+    check_together(*check_places(inbox, out), notifications, settings.heat_maps)
+    if isinstance(bundle, Path) and not bundle.expanduser().is_dir():
         raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")
     metrics, stop = StreamMetrics(), threading.Event()
     if metrics_port is not None:
@@ -126,10 +129,15 @@ def command(
         _stopping_on_signals(stop),
         started_early(spark_session(master or _RETRYING, spark_conf)) as session,
     ):
-        from pulmospark.inference.stream.service import plan_stream, run_stream
+        from pulmospark.inference.stream.plan import plan_stream
+        from pulmospark.inference.stream.service import run_stream
 
+        plan = plan_stream(
+            bundle, inbox, out, settings,
+            precision=precision, sample=sample, notifications=notifications,
+        )  # fmt: skip
         result = run_stream(
-            plan_stream(bundle, inbox, out, settings, precision=precision, sample=sample),
+            plan,
             session,
             once=once,
             stop=stop,
@@ -137,6 +145,24 @@ def command(
             report=None if quiet or as_json else common.say_progress,
         )
     common.say_result(result, lambda: _say(result), as_json=as_json)
+
+
+def _check_master(master: str | None) -> None:
+    from pulmospark.core.errors import UsageError
+
+    if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
+        raise UsageError(
+            "a stream does not run on Spark Connect, whose batches never reach this process: name "
+            "another --master, or submit it to the cluster"
+        )
+
+
+def _settings(changes: tuple[str, ...], **options: object) -> StreamSettings:
+    from pulmospark.config.parse import parse
+    from pulmospark.config.stream import StreamSettings
+
+    given = {name: str(value).lower() for name, value in options.items() if value}
+    return parse(StreamSettings, {**dict(common.pairs(changes, "--set")), **given}, where="--set")
 
 
 @contextlib.contextmanager
@@ -171,4 +197,4 @@ def _say(result: StreamResult) -> None:
         )
     common.say(result.precision.line())
     common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    common.say(f"predictions: {result.folder / 'predictions'}")
+    common.say(f"predictions: {result.address or result.folder}/predictions")

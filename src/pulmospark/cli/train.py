@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -25,7 +29,7 @@ from pulmospark.cli import common
 @common.spark_options
 @common.speech_options
 def command(
-    what: Path,
+    what: Path | StoreUri,
     changes: tuple[str, ...],
     augment: bool | None,
     master: str | None,
@@ -34,9 +38,7 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.experiment.run_folder import open_experiment
-
-    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment, run = common.open_run(what, changes)
     experiment = common.augmented(experiment, augment)
 
     # Seconds of import, which a wrong setting need not wait for.

@@ -20,8 +20,8 @@ from pulmospark.config.tracking import TrackingSettings
 from pulmospark.config.train import TrainSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
-from pulmospark.core.locations import LocalPath
 from pulmospark.core.safe_text import is_name, one_line
+from pulmospark.core.store_uri import PlacePath, StoreUri, below
 from pulmospark.core.suggestions import did_you_mean
 
 
@@ -43,8 +43,8 @@ class Experiment(Settings):
     """name of the experiment and of its folder"""
     seed: Seed = 20201
     """of the split, the training and the bootstrap"""
-    out: LocalPath = Path("runs")
-    """folder under which the experiment's own folder is created"""
+    out: PlacePath = Path("runs")
+    """folder under which the experiment's own folder is created; may be an address in a store"""
     phantoms: bool = False
     """the images are synthetic: the report says so at the top"""
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
@@ -128,35 +128,73 @@ def read_experiment(path: Path) -> Experiment:
         raise UsageError(f"{path}: no such file; give the TOML file of an experiment")
     if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
         raise UsageError(f"{path}: {size} bytes, over {limits.CONFIG_FILE_BYTES_MAX}")
+    return experiment_of(path.read_bytes(), str(path), path.resolve().parent)
+
+
+def experiment_of(content: bytes, where: str, base: Path | StoreUri) -> Experiment:
+    """The experiment in the content of a TOML file.
+
+    Args:
+        content: of the file.
+        where: the file's path or address, for messages.
+        base: what relative paths are taken from.
+
+    Raises:
+        UsageError: it is not TOML, or a setting is wrong.
+    """
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    return located(parse(Experiment, values, where=str(path)), path.resolve().parent)
+        raise UsageError(f"{where}: not TOML: {error}") from error
+    return located(parse(Experiment, values, where=where), base)
 
 
-def located(experiment: Experiment, base: Path) -> Experiment:
-    """The experiment with absolute paths; relative ones are taken from ``base``."""
-    train = experiment.train
-    named = {
-        "weights_path": train.weights_path,
-        "start": train.start,
-        "expanded_path": train.expanded_path,
+def located(experiment: Experiment, base: Path | StoreUri) -> Experiment:
+    """The experiment with absolute paths; relative ones are taken from ``base``.
+
+    Raises:
+        UsageError: ``base`` is in a store, and a path that must be on this machine is relative.
+    """
+    train, salt = experiment.train, experiment.ingest.salt_path
+    named = {"weights_path": train.weights_path, "start": train.start}
+    own: dict[str, Path] = {
+        name: _here(base, name, path)
+        for name, path in (
+            ("train.expanded_path", train.expanded_path),
+            ("ingest.salt_path", salt),
+            ("tracking.mlflow", experiment.tracking.mlflow_folder),
+            ("tracking.tensorboard", experiment.tracking.tensorboard),
+        )
+        if path is not None
     }
-    salt = experiment.ingest.salt_path
+    tracked = {name: own.get(f"tracking.{name}") for name in ("mlflow", "tensorboard")}
     return experiment.model_copy(
         update={
-            "out": base / experiment.out.expanduser(),
-            "tracking": experiment.tracking.below(base),
+            "out": below(base, experiment.out),
+            "tracking": experiment.tracking.placed(**tracked),
             "ingest": experiment.ingest.model_copy(
-                update={"salt_path": base / salt.expanduser() if salt else None}
+                update={"salt_path": own.get("ingest.salt_path")}
             ),
             "train": train.model_copy(
-                update={name: base / at.expanduser() for name, at in named.items() if at}
+                update={
+                    **{name: below(base, at) for name, at in named.items() if at},
+                    "expanded_path": own.get("train.expanded_path"),
+                }
             ),
             "sources": tuple(
-                source.model_copy(update={"path": base / source.path.expanduser()})
+                source.model_copy(update={"path": below(base, source.path)})
                 for source in experiment.sources
             ),
         }
     )
+
+
+def _here(base: Path | StoreUri, name: str, path: Path) -> Path:
+    """A path on this machine, which an experiment in a store cannot place."""
+    place = below(base, path)
+    if isinstance(place, StoreUri):
+        raise UsageError(
+            f"{name} is {str(path)!r}, but the experiment lies in a store ({base}), and this must "
+            "be on this machine: give an absolute path"
+        )
+    return place

@@ -6,11 +6,11 @@ from pydantic import Field, field_validator
 
 from pulmospark.config.base import Settings
 from pulmospark.core.errors import UsageError
-from pulmospark.core.locations import LocalPath, local_text
+from pulmospark.core.store_uri import PlacePath, place_text
 
 
 class SourceSettings(Settings):
-    """One data set on disk.
+    """One data set.
 
     Example:
         >>> source = ps.SourceSettings(path="images.csv", options={"label_column": "finding"})
@@ -18,8 +18,8 @@ class SourceSettings(Settings):
         'finding'
     """
 
-    path: LocalPath
-    """folder of the data set, or the CSV file of a ``csv`` layout"""
+    path: PlacePath
+    """folder of the data set, or the CSV file of a ``csv`` layout, which may lie in a store"""
     layout: str | None = None
     """name of the layout; ``None``: recognised from the folder"""
     name: str | None = None
@@ -32,6 +32,6 @@ class SourceSettings(Settings):
     def _local(cls, value: dict[str, str]) -> dict[str, str]:
         """Some options are folders, such as ``root`` of a CSV; no other looks like an address."""
         try:
-            return {name: local_text(text) for name, text in value.items()}
+            return {name: place_text(text) for name, text in value.items()}
         except UsageError as error:
             raise ValueError(error.message) from error

@@ -57,11 +57,11 @@ class TrackingSettings(Settings):
             return None
         return Path(self.mlflow)
 
-    def below(self, base: Path) -> TrackingSettings:
-        """The same with relative folders taken from ``base``."""
+    def placed(self, mlflow: Path | None, tensorboard: Path | None) -> TrackingSettings:
+        """The same with these folders; ``None``: as it is."""
         changes: dict[str, object] = {}
-        if (folder := self.mlflow_folder) is not None:
-            changes["mlflow"] = str(base / folder.expanduser())
-        if self.tensorboard is not None:
-            changes["tensorboard"] = base / self.tensorboard.expanduser()
+        if mlflow is not None:
+            changes["mlflow"] = str(mlflow)
+        if tensorboard is not None:
+            changes["tensorboard"] = tensorboard
         return self.model_copy(update=changes)

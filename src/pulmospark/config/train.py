@@ -10,6 +10,7 @@ from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.base import Fraction, Settings
 from pulmospark.core import limits
 from pulmospark.core.locations import LocalPath
+from pulmospark.core.store_uri import PlacePath
 
 Method = Literal["features", "network"]
 Solver = Literal["driver", "mllib"]
@@ -125,10 +126,10 @@ class TrainSettings(Settings):
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """initial weights; ``none``: from scratch"""
-    weights_path: LocalPath | None = None
+    weights_path: PlacePath | None = None
     """file or folder of safetensors or ``.pth`` files with them; ``None``:
     ``PULMOSPARK_WEIGHTS``, the cache, the hub"""
-    start: LocalPath | None = None
+    start: PlacePath | None = None
     """bundle of an earlier training of the same network to start from, instead of ``weights``;
     includes its head if the classes are the same"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1

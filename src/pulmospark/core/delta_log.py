@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -59,17 +59,7 @@ def write_log(folder: Path, schema: pa.Schema, rows: Mapping[str, int] | None = 
     known = rows or {}
     entries: list[dict[str, Any]] = [
         {"commitInfo": {"timestamp": latest, "operation": "WRITE", "engineInfo": "pulmospark"}},
-        {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
-        {
-            "metaData": {
-                "id": str(uuid.uuid5(_TABLE_ID, "\n".join(facts))),
-                "format": {"provider": "parquet", "options": {}},
-                "schemaString": json.dumps(_struct(schema)),
-                "partitionColumns": [],
-                "configuration": {},
-                "createdTime": latest,
-            }
-        },
+        *first_actions(schema, str(uuid.uuid5(_TABLE_ID, "\n".join(facts))), latest),
     ]
     for name, fact in facts.items():
         added: dict[str, Any] = {
@@ -82,9 +72,45 @@ def write_log(folder: Path, schema: pa.Schema, rows: Mapping[str, int] | None = 
         if name in known:
             added["stats"] = json.dumps({"numRecords": known[name]})
         entries.append({"add": added})
-    lines = [json.dumps(entry, separators=(",", ":")) for entry in entries]
     (folder / LOG).mkdir()
-    (folder / LOG / f"{0:020d}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / LOG / entry_name(0)).write_bytes(entry_bytes(entries))
+
+
+def first_actions(schema: pa.Schema, table_id: str, created_ms: int) -> list[dict[str, Any]]:
+    """What the first entry of a log says of its table.
+
+    Args:
+        schema: of the files.
+        table_id: a UUID.
+        created_ms: since 1970, milliseconds.
+
+    Raises:
+        TypeError: Delta has no such type as one of the columns has.
+    """
+    return [
+        {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
+        {
+            "metaData": {
+                "id": table_id,
+                "format": {"provider": "parquet", "options": {}},
+                "schemaString": json.dumps(_struct(schema)),
+                "partitionColumns": [],
+                "configuration": {},
+                "createdTime": created_ms,
+            }
+        },
+    ]
+
+
+def entry_name(version: int) -> str:
+    """Name of the log's file of a version."""
+    return f"{version:020d}.json"
+
+
+def entry_bytes(actions: Iterable[Mapping[str, Any]]) -> bytes:
+    """The content of that file."""
+    lines = [json.dumps(action, separators=(",", ":")) for action in actions]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def schema_of(folder: Path) -> pa.Schema:

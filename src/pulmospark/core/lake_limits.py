@@ -8,3 +8,17 @@ at most."""
 
 APPEND_PAUSE_S_MAX = 0.2
 """seconds of a pause between two attempts, at random, so that writers do not keep in step."""
+
+COMPACT_PARTS_MIN = 256
+"""parts of a table from which small ones are merged when it is published; fewer are linked, which
+takes no time. At some 250 images a part that is a table of 60,000 images."""
+
+COMPACT_ROWS = 100_000
+"""rows that a merged file of a table without pixels has at least."""
+
+COMPACT_GROUP_ROWS = 16_384
+"""rows of its row groups: predictions with logits take some 10 MB while one is written."""
+
+COMPACT_BYTES = 128 * 1024 * 1024
+"""bytes that a merged file of a table with pixels has at least; at most, with the remainder of the
+table, about twice as many, below the 512 MB from which a task on one file takes long."""

@@ -19,13 +19,13 @@ _OWNER_BYTES_MAX = 300
 
 @contextlib.contextmanager
 def hold_lock(
-    path: Path, folder: Path, *, writer: str, needed: bool = True, again: bool = False
+    path: Path, folder: object, *, writer: str, needed: bool = True, again: bool = False
 ) -> Iterator[None]:
     """Hold a file's lock (``flock``); the file names its owner: process, host and thread.
 
     Args:
         path: the lock file, created if missing; its folder exists.
-        folder: what is locked, for the message.
+        folder: what is locked, a path or an address, for the message.
         writer: what may be writing there, "run" or "stream".
         needed: refuse a file system without locks; else continue without.
         again: the same thread may hold it repeatedly, as a stage within a run does.

@@ -15,6 +15,12 @@ from pulmospark.core.errors import PlatformError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import path_of_variable
 
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
+"""environment of a process that shares the machine with others of its kind: threads of libraries
+would take the cores from each other"""
+
 
 def cores() -> int:
     """Cores that this process may run on."""

@@ -322,6 +322,8 @@ PREDICTIONS = pa.schema(
         pa.field("heat_map", pa.string()),  # file below the table's parent; null: not requested
         pa.field("outside_lungs", pa.float64()),  # share of the heat; null: not assessable
         pa.field("hottest_tenth", pa.string()),  # where it lies, in words
+        pa.field("size_bytes", pa.int64()),  # of the file; null in an evaluation
+        pa.field("modified_ns", pa.int64()),  # since 1970, nanoseconds; null in an evaluation
     ]
 )
 """One row per scored image."""
@@ -337,6 +339,17 @@ REPEATS = pa.schema(
     ]
 )
 """One row per image of a stream whose content had been scored before."""
+ARRIVALS = pa.schema(
+    [
+        pa.field("batch", pa.int64(), nullable=False),  # number of the micro-batch, from 1
+        pa.field("uri", pa.string(), nullable=False),  # absolute path, or address in a store
+        pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
+        pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
+        pa.field("etag", pa.string()),  # of an object in a store
+        pa.field("parts", pa.list_(pa.string()), nullable=False),  # files that have its rows
+    ]
+)
+"""One row per file that a stream has scored or rejected: its commits, by which it resumes."""
 UNITS = pa.schema(
     [
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"

@@ -15,14 +15,14 @@ from pulmospark.config.train import TrainSettings
 from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.pseudonyms import read_salt
 from pulmospark.core.suggestions import did_you_mean
-from pulmospark.layouts import registry
+from pulmospark.layouts.sources import open_source
+from pulmospark.models.bundle.bundle import bundle_folder
+from pulmospark.models.bundle.files import MANIFEST
 from pulmospark.models.weights.download import fetch
 from pulmospark.models.weights.local_files import cache_folder, find_local, nowhere
 from pulmospark.models.zoo.catalogue import check_size, entry
 from pulmospark.models.zoo.entry import ZooEntry
 from pulmospark.tracking.extra import check_tracking
-
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ def check_classes(settings: EvaluateSettings, classes: Sequence[str]) -> None:
 def _checked_sources(experiment: Experiment) -> list[str]:
     lines = []
     for source in experiment.sources:
-        place = registry.place_of(source.path, source.layout, source.options)
-        place.layout.check_options(source.options)
-        lines.append(f"{source.name or place.folder.name}: {place.folder}, {place.layout.name}")
+        opened = open_source(source)
+        layout = opened.place.layout
+        layout.check_options(opened.options)
+        name = opened.name or opened.place.folder.name
+        lines.append(f"{name}: {opened.shown}, {layout.name}")
     return lines
 
 
@@ -101,8 +103,7 @@ def _checked_training(experiment: Experiment) -> str:
     if expanded is not None and not expanded.is_dir():
         raise InputError(f"train.expanded_path: {expanded}: no such folder: check the path")
     if train.start is not None:
-        places = (train.start, train.start / "bundle")  # a bundle, or a run that has one
-        if not any((place / _MANIFEST).is_file() for place in places):
+        if not (bundle_folder(train.start) / MANIFEST).is_file():
             raise InputError(
                 f"train.start: {train.start}: no such bundle: give the folder of a bundle"
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
-from pyspark.sql import SparkSession
 
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
@@ -35,7 +32,6 @@ from pulmospark.experiment.predictions import tested_images
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.phrasing import groups_of
-from pulmospark.spark.paths import spark_path
 from pulmospark.training.results import ModelRecord
 from pulmospark.training.train import read_training
 from pulmospark.training.write_bundle import write_evaluated
@@ -74,13 +70,12 @@ class EvaluateResult(Record):
     """tested images without a known patient"""
 
 
-def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> EvaluateResult:
+def evaluate(experiment: Experiment, run: RunFolder) -> EvaluateResult:
     """Evaluate a training on the images it was not trained on; store the metrics in the bundle.
 
     Args:
         experiment: the settings.
         run: folder of the run; split and train must have finished there.
-        spark: the session.
 
     Raises:
         InputError: an earlier stage is missing, or belongs to another cohort.
@@ -90,17 +85,15 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         raise InputError(why)
     model_id = read_bundle(run.bundle).model_id
     with files.whole_folder(run.evaluation) as aside:
-        frame = tested_images(
-            spark,
+        rows = tested_images(
             run.cohort,
             run.training / "scores",
             classes=training.classes,
             temperatures={record.name: record.temperature for record in training.models},
             model_id=model_id,
         )
-        with _timestamps_of_parquet(spark):
-            frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
-        rows = pq.read_table(aside / "predictions")
+        (aside / "predictions").mkdir()
+        pq.write_table(rows, aside / "predictions" / "predictions.parquet", compression="ZSTD")
         write_log(aside / "predictions", rows.schema)
         result = _figures(
             experiment,
@@ -122,18 +115,6 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
     whose = groups_of(result.evaluation, unknown, known=patients)
     write_evaluated(run.bundle, experiment, result.evaluation, parted, whose=whose)
     return result
-
-
-@contextlib.contextmanager
-def _timestamps_of_parquet(spark: SparkSession) -> Iterator[None]:
-    """Let Spark write Parquet's own timestamps, not the INT96 of before it had any."""
-    key = "spark.sql.parquet.outputTimestampType"
-    before = spark.conf.get(key)
-    spark.conf.set(key, "TIMESTAMP_MICROS")
-    try:
-        yield
-    finally:
-        spark.conf.set(key, before or "INT96")
 
 
 def read_evaluation(folder: Path) -> EvaluateResult:

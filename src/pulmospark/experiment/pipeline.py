@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import stage
-from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, save_settings
+from pulmospark.experiment.run_folder import (
+    RunFolder,
+    locked,
+    note_seconds,
+    published,
+    save_settings,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,6 +44,7 @@ _STAGES = (
     "pulmospark.training.train",
     "pulmospark.experiment.evaluate",
     "pulmospark.experiment.audit",
+    "pulmospark.experiment.run_result",
     "pulmospark.report.page",
 )
 
@@ -55,6 +62,8 @@ def run_ingest(
     from pulmospark.data.ingest.ingest import ingest
 
     with _stage(experiment, run, "ingest", quiet=quiet):
+        if run.mirror is not None:
+            run.mirror.complete("tables/images")  # rows that stay are linked or rewritten
         return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 
@@ -122,14 +131,12 @@ def run_train(
         return result
 
 
-def run_evaluate(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
-) -> EvaluateResult:
-    """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
+def run_evaluate(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> EvaluateResult:
+    """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`; needs no Spark."""
     from pulmospark.experiment.evaluate import evaluate
 
     with _stage(experiment, run, "evaluate", quiet=quiet):
-        return evaluate(experiment, run, spark)
+        return evaluate(experiment, run)
 
 
 def run_audit(
@@ -156,7 +163,7 @@ def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -
     """
     from pulmospark.experiment.tracking import track
 
-    with stage("report", quiet=quiet):
+    with stage("report", quiet=quiet), published(run):
         page = write_page(experiment, run)
         track(experiment, run)
     return page
@@ -206,7 +213,7 @@ def _run_all(
     check_classes(experiment.evaluate, parted.classes)  # before hours of training
     expanded = run_expand(experiment, run, spark, quiet=quiet)
     trained = run_train(experiment, run, spark, quiet=quiet)
-    evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
+    evaluated = run_evaluate(experiment, run, quiet=quiet)
     audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
     report = run_report(experiment, run, quiet=quiet)
     return RunResult(

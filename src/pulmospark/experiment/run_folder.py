@@ -8,23 +8,30 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from pulmospark.audit.skip import check_skip
 from pulmospark.config.base import Settings
-from pulmospark.config.experiment import Experiment, located, read_experiment
+from pulmospark.config.experiment import Experiment, experiment_of, located, read_experiment
 from pulmospark.config.parse import parse
-from pulmospark.core import files
+from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.records import RenamedSettingWarning
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.core.suggestions import did_you_mean
+from pulmospark.models.bundle.bundle import bundle_folder
+from pulmospark.store.mirror import Mirror, run_around
+from pulmospark.store.published import NAME, read_published
+from pulmospark.store.store import open_store
 from pulmospark.tracking.extra import check_tracking
 
 _LOG = logging.getLogger(__name__)
+
+_EXPERIMENT_END = ".toml"
 
 LOCK = ".lock"
 """file in a run's folder that its writer locks"""
@@ -62,6 +69,8 @@ class RunFolder:
     root: Path
     shared: Path | None = None
     """folder of another run, whose tables and cohort are used"""
+    mirror: Mirror | None = field(default=None, compare=False)
+    """of a run in a store, whose copy ``root`` is"""
 
     settings = _Place("experiment.json")
     """The experiment's settings, as JSON."""
@@ -92,6 +101,22 @@ class RunFolder:
     timings = _Place("timings.json")
     """Seconds of each stage, as JSON."""
 
+    @property
+    def place(self) -> Path | StoreUri:
+        """Where the run is: its folder, or its address in a store."""
+        if self.mirror is None:
+            return self.root.resolve()
+        inside = self.root.relative_to(self.mirror.folder).as_posix()
+        return self.mirror.address if inside == "." else self.mirror.address / inside
+
+
+def run_at(place: Path | StoreUri) -> RunFolder:
+    """The run folder at a path or an address in a store."""
+    if isinstance(place, Path):
+        return RunFolder(place)
+    mirror = Mirror(place)
+    return RunFolder(mirror.folder, mirror=mirror)
+
 
 def run_folder(experiment: Experiment) -> RunFolder:
     """The folder of an experiment: its name, under its ``out``.
@@ -104,7 +129,8 @@ def run_folder(experiment: Experiment) -> RunFolder:
             f"name is {experiment.name!r}: use letters, digits, dots, dashes and underscores, "
             "100 at most, a letter or digit first"
         )
-    return RunFolder(experiment.out.resolve() / experiment.name)
+    out = experiment.out
+    return run_at((out.resolve() if isinstance(out, Path) else out) / experiment.name)
 
 
 def table_of_run(path: Path) -> Path:
@@ -120,24 +146,54 @@ def table_of_run(path: Path) -> Path:
 
 
 def open_experiment(
-    what: Path | Experiment, changes: dict[str, str]
+    what: Path | StoreUri | Experiment,
+    changes: dict[str, str],
+    out: Path | StoreUri | None = None,
 ) -> tuple[Experiment, RunFolder]:
     """An experiment from its TOML file, from the folder of an earlier run, or as it is given.
 
+    Of a run in a store, its copy on this machine is brought up to date.
+
     Args:
-        what: the file, the folder, or the experiment, whose relative paths are then taken from
-            the current folder.
+        what: the file or the folder, on this machine or in a store, or the experiment, whose
+            relative paths are then taken from the current folder.
         changes: setting, with dots (``train.model``) -> value, as text.
+        out: folder of the run, in the place of the experiment's own.
 
     Raises:
-        UsageError: it is neither, or a setting is wrong.
+        UsageError: it is neither, or a setting is wrong, or ``out`` is given with a run's folder.
+        InputError: there is no such object, or the run in the store is damaged.
         PlatformError: a library that ``tracking`` needs is missing.
+        SourceUnavailableError: the store fails.
     """
+    experiment, run = _opened(what, changes)
+    if out is not None:
+        if run.settings.is_file() and run.place == what:
+            raise UsageError(
+                f"--out applies to an experiment's file, but {what} is a run's folder"
+            )
+        run = run_at(out if isinstance(out, StoreUri) else out.expanduser().resolve())
+    _fetch(run)
+    return experiment, run
+
+
+def _opened(
+    what: Path | StoreUri | Experiment, changes: dict[str, str]
+) -> tuple[Experiment, RunFolder]:
     if isinstance(what, Experiment):
         experiment = _ready(with_changes(located(what, Path.cwd()), changes))
         return experiment, run_folder(experiment)
-    if what.is_dir():
-        run = RunFolder(what.resolve())
+    if isinstance(what, StoreUri) and _is_file(what):
+        content, _ = open_store(what).read(what.key, limits.CONFIG_FILE_BYTES_MAX)
+        experiment = experiment_of(content, str(what), what.parent)
+        return _ready(with_changes(experiment, changes)), run_folder(experiment)
+    if isinstance(what, StoreUri) or what.is_dir():
+        run = run_at(what if isinstance(what, StoreUri) else what.resolve())
+        if not _fetch(run):
+            raise UsageError(
+                f"{what}: not an experiment's folder (it has no {NAME}): give one, or an "
+                f"experiment's file, which ends in {_EXPERIMENT_END}"
+            )
         try:
             values = files.read_json(run.settings)
         except InputError as error:
@@ -201,6 +257,91 @@ def _may_be_unset(key: str) -> bool:
     return type(None) in options and "none" not in literals
 
 
+def _is_file(uri: StoreUri) -> bool:
+    return uri.name.lower().endswith(_EXPERIMENT_END)
+
+
+def _fetch(run: RunFolder) -> bool:
+    """Bring the copy of a run in a store up to date, unless this machine is writing there.
+
+    Returns:
+        Whether there is a run; always true of a folder on this machine.
+    """
+    if run.mirror is None:
+        return True
+    with files.disk_errors(run.root):
+        run.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with hold_lock(run.root / LOCK, run.root, writer="run", needed=False, again=True):
+            return run.mirror.fetch()
+    except UsageError:  # its writer has all that is in the store, or newer
+        return run.settings.is_file()
+
+
+def is_run(what: Path | StoreUri) -> bool:
+    """Whether a place is an experiment's file or a run's folder."""
+    if isinstance(what, StoreUri):
+        return _is_file(what) or read_published(what) is not None
+    return what.is_file() or RunFolder(what).settings.is_file()
+
+
+def local_run(place: Path | StoreUri) -> tuple[Path, RunFolder | None]:
+    """A run's folder, or what lies in it, on this machine; copied from a store.
+
+    Args:
+        place: a path, or the address of a run, its ``bundle``, ``tables`` or ``tables/images``.
+
+    Returns:
+        The path, as given or of the copy, and the run of which it is a copy.
+
+    Raises:
+        InputError: there is no run at the address.
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(place, Path):
+        return place, None
+    if (around := run_around(place)) is None:
+        raise InputError(
+            f"{place}: in no run's folder (none around it has a {NAME}): give the address of a "
+            "run, or copy it to this machine"
+        )
+    mirror, path = around
+    run = RunFolder(mirror.folder, mirror=mirror)
+    _fetch(run)
+    return path, run
+
+
+def local_copy(place: Path | StoreUri) -> Path:
+    """The path of :func:`local_run` alone."""
+    return local_run(place)[0]
+
+
+def bundle_of_run(what: Path | StoreUri) -> tuple[Path, RunFolder | None]:
+    """The bundle of a run, or a bundle itself, on this machine, and the run in a store around it.
+
+    Raises:
+        InputError: nothing is at the address.
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(what, StoreUri) and run_around(what) is None:
+        return bundle_folder(what), None
+    path, run = local_run(what)
+    return bundle_folder(path), run
+
+
+@contextlib.contextmanager
+def published(run: RunFolder) -> Iterator[None]:
+    """Publish what is written to a run's folder meanwhile, if the run is in a store.
+
+    Raises:
+        UsageError: another process is writing there.
+        ConflictError: another process took over.
+        SourceUnavailableError: the store fails.
+    """
+    with run.mirror.writing() if run.mirror else contextlib.nullcontext():
+        yield
+
+
 @contextlib.contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
     """Hold the lock of a run's folder, and remove what a killed process left there.
@@ -216,7 +357,8 @@ def locked(run: RunFolder) -> Iterator[None]:
     # A file system without locks is accepted: two runs at once are then the user's doing.
     with hold_lock(lock, run.root, writer="run", needed=False, again=True):
         sweep_inside(run.root)
-        yield
+        with published(run):
+            yield
 
 
 def save_settings(experiment: Experiment, run: RunFolder) -> None:

@@ -115,7 +115,7 @@ def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
             "pulmospark.version": pulmospark.__version__,
             "pulmospark.model_id": evaluated.model_id,
             "pulmospark.cohort_id": trained.cohort_id,
-            "pulmospark.folder": str(run.root),
+            "pulmospark.folder": str(run.place),
             "pulmospark.images": "drawn phantoms" if experiment.phantoms else "images",
             "mlflow.note.content": pulmospark.NOT_A_MEDICAL_DEVICE,
         },

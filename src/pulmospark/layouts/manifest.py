@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.records import Record
-from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
+from pulmospark.layouts.list_writer import ListWriter, list_writer
 from pulmospark.layouts.manifest_rows import row_groups
-from pulmospark.layouts.registry import Recognition, place_of
+from pulmospark.layouts.sources import Source, open_source
+from pulmospark.layouts.walk import name_of_folder
 
 
 class SourceListing(Record):
@@ -83,27 +82,29 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
         PlatformError: the disk is full, or the target's folder is not writable.
     """
-    places = [place_of(source.path, source.layout, source.options) for source in sources]
-    _check_apart(sources, places)
-    names = _names(sources, places)
+    with list_writer(target) as writer:
+        return list_sources(sources, writer)
+
+
+def list_sources(
+    sources: Sequence[SourceSettings], writer: ListWriter
+) -> tuple[SourceListing, ...]:
+    """As :func:`write_manifest`, to a list that is open."""
+    opened = [open_source(source) for source in sources]
+    _check_apart(opened)
+    names = _names(opened)
     listings: list[SourceListing] = []
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as aside, pq.ParquetWriter(aside, MANIFEST) as writer:
-            for group in row_groups(_all_rows(sources, places, names, listings)):
-                writer.write_table(group, row_group_size=group.num_rows)
+    for group in row_groups(_all_rows(opened, names, listings)):
+        writer.write(group)
     return tuple(listings)
 
 
 def _all_rows(
-    sources: Sequence[SourceSettings],
-    places: Sequence[Recognition],
-    names: Sequence[str],
-    listings: list[SourceListing],
+    sources: Sequence[Source], names: Sequence[str], listings: list[SourceListing]
 ) -> Iterator[ManifestRow]:
     """Rows of all sources; appends a source's listing after its last row."""
-    for source, place, name in zip(sources, places, names, strict=True):
-        notes, tally = ListingNotes(), _Tally()
+    for source, name in zip(sources, names, strict=True):
+        notes, tally, place = ListingNotes(), _Tally(), source.place
         try:
             for row in place.layout.rows(place.folder, name, source.options, notes):
                 tally.add(row)
@@ -119,14 +120,14 @@ def _all_rows(
             reasons = notes.summary().ignored()
             ignored = f"; ignored: {reasons}" if reasons else ""
             raise InputError(
-                f"{place.folder}: contains no image file{named}{ignored}: check the path of the "
+                f"{source.shown}: contains no image file{named}{ignored}: check the path of the "
                 "source"
             )
-        listings.append(_listing(place, name, tally, notes))
+        listings.append(_listing(source, name, tally, notes))
 
 
-def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) -> SourceListing:
-    layout = place.layout
+def _listing(source: Source, name: str, tally: _Tally, notes: ListingNotes) -> SourceListing:
+    layout = source.place.layout
     without = tally.findings.pop(None, 0)
     tally.splits.pop(None, None)
     return SourceListing(
@@ -135,7 +136,7 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
         title=layout.title,
         home=layout.home,
         licence=layout.licence,
-        path=str(place.folder),
+        path=source.shown,
         files=tally.files,
         findings={str(finding): count for finding, count in tally.findings.most_common()},
         without_finding=without,
@@ -147,13 +148,14 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
     )
 
 
-def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:
+def _check_apart(sources: Sequence[Source]) -> None:
     """Refuse a folder twice or inside another: its images would be listed twice.
 
     Sheets may share a folder if each takes only the files it names.
     """
     listed: list[tuple[Path, bool, Path]] = []
-    for source, place in zip(sources, places, strict=True):
+    for source in sources:
+        place = source.place
         root, whole = place.layout.territory(place.folder, source.options)
         here = (root.resolve(), whole, place.folder.resolve())
         for there in listed:
@@ -168,7 +170,7 @@ def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition
         listed.append(here)
 
 
-def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> tuple[str, ...]:
+def _names(sources: Sequence[Source]) -> tuple[str, ...]:
     """A unique name for each source: the given one, the layout's, or the folder's."""
     taken: set[str] = set()
     for source in sources:
@@ -184,12 +186,12 @@ def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> 
             )
         taken.add(source.name.casefold())
     names: list[str] = []
-    for source, place in zip(sources, places, strict=True):
-        name = source.name
+    for source in sources:
+        name, place = source.name, source.place
         if name is None:
             base = place.layout.name
             if place.layout.generic:
-                base = (place.folder.stem if place.folder.is_file() else place.folder.name) or base
+                base = name_of_folder(place.folder) or base
             base = base.replace(":", "-").strip() or place.layout.name
             name, number = base, 2
             while name.casefold() in taken:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulmospark.core.extras import check_pyspark
+
 if TYPE_CHECKING:
     from pulmospark.ml.classifier import CnnClassifier
     from pulmospark.ml.featurizer import ImageFeaturizer
@@ -17,6 +19,8 @@ __all__ = ["CnnClassifier", "CnnClassifierModel", "ImageFeaturizer"]
 
 def __getattr__(name: str) -> Any:
     """Import a class on first use: workers import this package without torch."""
+    if name in __all__:
+        check_pyspark()
     if name == "ImageFeaturizer":
         from pulmospark.ml.featurizer import ImageFeaturizer  # noqa: PLC0415
 

@@ -13,7 +13,6 @@ from typing import Any, Self, TypedDict, Unpack
 
 from pyspark.ml.base import Estimator
 from pyspark.ml.param import Param
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
@@ -29,6 +28,7 @@ from pulmospark.ml.model import CnnClassifierModel
 from pulmospark.ml.networks import Start, feature_engine, start_of
 from pulmospark.ml.params import HasImages, HasNetwork, HasPredictions
 from pulmospark.ml.storage import OwnBundle
+from pulmospark.ml.stored import StoredParams
 from pulmospark.ml.training_params import HasTraining
 from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, write_bundle
 from pulmospark.models.bundle.card import CardFigure
@@ -95,8 +95,7 @@ class CnnClassifier(
     HasNetwork,
     HasPredictions,
     HasTraining,
-    DefaultParamsReadable["CnnClassifier"],
-    DefaultParamsWritable,
+    StoredParams,
 ):
     """A CNN that classifies images.
 

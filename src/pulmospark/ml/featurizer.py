@@ -9,13 +9,13 @@ from typing import Self, TypedDict, Unpack
 from pyspark.ml.base import Transformer
 from pyspark.ml.param import Param, Params
 from pyspark.ml.param.shared import HasOutputCol, HasSeed
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 
 from pulmospark.core import limits
 from pulmospark.ml import columns
 from pulmospark.ml.networks import feature_engine, start_of
 from pulmospark.ml.params import DEFAULT_SEED, HasImages, HasNetwork, whole
+from pulmospark.ml.stored import StoredParams
 from pulmospark.ml.worker import featurizer
 
 
@@ -41,8 +41,7 @@ class ImageFeaturizer(
     HasNetwork,
     HasOutputCol,
     HasSeed,
-    DefaultParamsReadable["ImageFeaturizer"],
-    DefaultParamsWritable,
+    StoredParams,
 ):
     """Deep features of a frozen network, as a vector column.
 

@@ -22,6 +22,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows i
 from pulmospark.core.errors import BundleError, InputError, UsageError
 from pulmospark.core.locations import local_path
 from pulmospark.core.machine import cache_folder
+from pulmospark.core.store_uri import is_store_uri, parse_uri, place_of_text
 from pulmospark.inference.batch.scorer import checks_of
 from pulmospark.ml import columns, worker
 from pulmospark.ml.fitting import linear_head
@@ -29,7 +30,8 @@ from pulmospark.ml.image_reader import ImageReader, Kind
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.params import HasImages, HasPredictions
 from pulmospark.ml.storage import OwnBundle, copy_bundle
-from pulmospark.models.bundle.bundle import Bundle, BundleConfig, read_bundle
+from pulmospark.ml.stored import load_metadata, save_stage
+from pulmospark.models.bundle.bundle import Bundle, BundleConfig, bundle_folder, read_bundle
 from pulmospark.spark.paths import spark_path
 
 BUNDLE = "bundle"
@@ -65,11 +67,14 @@ class CnnClassifierModel(
     def fromBundle(cls, folder: str | Path) -> CnnClassifierModel:
         """A model that scores with a bundle, which stays where it is.
 
+        Args:
+            folder: of the bundle or its run, or its address in a store.
+
         Raises:
             BundleError: it is missing or damaged.
         """
         model = cls()
-        model._bundle = read_bundle(local_path(str(folder)).absolute())
+        model._bundle = read_bundle(place_of_text(str(folder)))
         return model
 
     @classmethod
@@ -177,11 +182,22 @@ class _Writer(MLWriter):
         self._folder: Path | None = None
 
     def save(self, path: str) -> None:
-        """Save to a path or ``file:`` URI, which is percent-decoded.
+        """Save to a path or ``file:`` URI, which is percent-decoded, or an address in a store.
 
         Raises:
-            UsageError: it is on an unsupported file system.
+            UsageError: it is on an unsupported file system, or not empty.
+            SourceUnavailableError: the store fails.
         """
+        if is_store_uri(path):
+            bundle = read_bundle(self._model.bundle).folder
+            save_stage(
+                self._model,
+                parse_uri(path),
+                self.sparkSession,
+                {f"{BUNDLE}/{file.name}": file for file in bundle.iterdir()},
+                overwrite=self.shouldOverwrite,
+            )
+            return
         self._folder = local_path(path).absolute()
         super().save(spark_path(self._folder))
 
@@ -197,23 +213,31 @@ class _Reader(MLReader[CnnClassifierModel]):
     """Reads models written by :class:`_Writer`."""
 
     def load(self, path: str) -> CnnClassifierModel:
-        """Load from a path or ``file:`` URI.
+        """Load from a path or ``file:`` URI, or from an address in a store.
 
         Raises:
             UsageError: the path is on an unsupported file system.
             BundleError: the bundle is damaged.
             InputError: the folder holds something else.
+            SourceUnavailableError: the store fails.
         """
+        if is_store_uri(path):
+            uri = parse_uri(path)
+            metadata = load_metadata(uri, CnnClassifierModel)
+            return self._model(metadata, bundle_folder(uri / BUNDLE))
         folder = local_path(path).absolute()
         metadata = DefaultParamsReader.loadMetadata(spark_path(folder), self.sparkSession)
         wanted = f"{CnnClassifierModel.__module__}.{CnnClassifierModel.__qualname__}"
         if metadata["class"] != wanted:
             raise InputError(f"{path}: contains a {metadata['class']}, not a {wanted}")
-        read_bundle(folder / BUNDLE)
+        return self._model(metadata, folder / BUNDLE)
+
+    def _model(self, metadata: dict[str, Any], bundle: Path) -> CnnClassifierModel:
+        read_bundle(bundle)
         # A copy, so that the saved folder can be moved or overwritten while this model is in use.
         work = metadata["paramMap"].get("workDir")
         keeper = OwnBundle(local_path(work).expanduser().absolute() if work else cache_folder())
-        copy_bundle(folder / BUNDLE, keeper.folder)
+        copy_bundle(bundle, keeper.folder)
         model = CnnClassifierModel.keeping(keeper)
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

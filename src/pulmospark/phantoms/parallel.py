@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+import cv2
+
 from pulmospark.core.errors import PlatformError
 
 Item = TypeVar("Item")
@@ -56,6 +58,7 @@ def drawn_in_order(
 
 
 def _draw(function: Callable[[Item], Drawn], items: Sequence[Item], sender: Connection) -> None:
+    cv2.setNumThreads(1)  # each process has one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends this
     with contextlib.suppress(BrokenPipeError):
         for item in items:

@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.local import LocalPool, ThisProcess
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.core.extras import has_pyspark
 from pulmospark.core.progress import stage
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class EngineChoice:
     """Workers that are chosen once it is known how many images there are.
 
     Spark's start and its first job cost seconds, which fewer than ``limits.LOCAL_IMAGES_MAX``
-    images do not repay on one machine. The parts are the same either way.
+    images do not repay on one machine. The parts are the same either way. Where PySpark is not
+    installed, more are run without it as well.
 
     Args:
         engine: ``auto``, or the user's choice.
@@ -88,7 +90,7 @@ class EngineChoice:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """Check Spark's executors, if it is already certain that they are used."""
         if self._spark_because is not None:
             self.executor_for(0).check(reads=reads, folder=folder)
@@ -108,11 +110,7 @@ class EngineChoice:
                     LocalPool(preload=self._preload)
                 )
                 self._chosen, name = self._pool, "local"
-                because = (
-                    "--engine local"
-                    if self._engine == "local"
-                    else f"{images:,} images, fewer than {limits.LOCAL_IMAGES_MAX:,}"
-                )
+                because = self._reason_for_local(images)
             else:
                 self._chosen, name = self._start_spark(), "spark"
             if self._say is not None and images != 1:
@@ -130,9 +128,17 @@ class EngineChoice:
         return SparkExecutor(session)
 
     def _too_many(self, images: int) -> str | None:
-        if self._engine == "local" or images < limits.LOCAL_IMAGES_MAX:
+        few = images < limits.LOCAL_IMAGES_MAX
+        if few or self._engine == "local" or not has_pyspark():
             return None
         return f"{images:,} images, {limits.LOCAL_IMAGES_MAX:,} or more"
+
+    def _reason_for_local(self, images: int) -> str:
+        if self._engine == "local":
+            return "--engine local"
+        if images < limits.LOCAL_IMAGES_MAX:
+            return f"{images:,} images, fewer than {limits.LOCAL_IMAGES_MAX:,}"
+        return "PySpark is not installed"
 
     def _reason_for_spark(self) -> str | None:
         """Why Spark runs any number of images; ``None``: it depends on the number."""

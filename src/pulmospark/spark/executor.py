@@ -6,10 +6,10 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulmospark.chunks.executor import WorkerEndedError
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.task import Name, Task, UnitRow, settle_worker
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import limits
@@ -81,7 +81,7 @@ class SparkExecutor:
         """The same with a share of a GPU for each task, where executors have GPUs."""
         return SparkExecutor(self.spark, gpu_profile(self.spark))
 
-    def check(self, *, reads: Sequence[str] = (), folder: Path | None = None) -> None:
+    def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """See :func:`pulmospark.spark.preflight.preflight`."""
         preflight(self.spark, reads=reads, folder=folder)
 

@@ -24,12 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
 from pulmospark.core import limits
 from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import value_id
 from pulmospark.spark.failures import job_errors
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -58,7 +61,7 @@ class _Probe:
 
 
 def preflight(
-    spark: SparkSession, *, reads: Sequence[str] = (), folder: Path | None = None
+    spark: SparkSession, *, reads: Sequence[str] = (), folder: Place | None = None
 ) -> None:
     """Check that every executor has the driver's package, Python, input and output.
 
@@ -66,9 +69,9 @@ def preflight(
 
     Args:
         spark: the session.
-        reads: folders and files that tasks read: those that this machine sees itself are
-            looked for on each executor.
-        folder: that tasks write to; created if missing.
+        reads: folders, files and addresses that tasks read: those that this machine sees
+            itself are looked for on each executor.
+        folder: that tasks write to, created if missing, or its address.
 
     Raises:
         PlatformError: an executor lacks something; the line names its machine.
@@ -110,26 +113,35 @@ def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _token(folder: Path | None) -> Iterator[str]:
+def _token(folder: Place | None) -> Iterator[str]:
     """A file in ``folder`` that executors look for; removed at the end with their replies."""
     if folder is None:
         yield ""
         return
-    token = folder / f".preflight-{uuid.uuid4().hex}"
+    if isinstance(folder, StoreUri):
+        token = folder / f"preflight/{uuid.uuid4().hex}"
+        store = open_store(token)
+        store.put(token.key, b"")
+        try:
+            yield str(token)  # what a worker has put there, the driver sees
+        finally:
+            store.delete_below(token.key)
+        return
+    path = folder / f".preflight-{uuid.uuid4().hex}"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        token.touch()
+        path.touch()
     try:
-        yield str(token)
-        if not _replies(token):
+        yield str(path)
+        if not _replies(path):
             raise PlatformError(
                 f"{folder}: files written there by the workers do not appear on the driver "
                 f"({platform.node()}): --out must be a folder that every machine of the cluster "
                 "shares"
             )
     finally:
-        for path in (token, *_replies(token)):
-            path.unlink(missing_ok=True)
+        for file in (path, *_replies(path)):
+            file.unlink(missing_ok=True)
 
 
 def _replies(token: Path) -> list[Path]:

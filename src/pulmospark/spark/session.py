@@ -61,9 +61,7 @@ _OF_A_CLIENT = {
 
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
-    "spark.executorEnv.OMP_NUM_THREADS": "1",
-    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
-    "spark.executorEnv.MKL_NUM_THREADS": "1",
+    **{f"spark.executorEnv.{name}": value for name, value in machine.ONE_THREAD.items()},
     # No code of the folder that an executor was started in.
     f"spark.executorEnv.{SAFE_PATH}": "1",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

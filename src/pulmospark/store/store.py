@@ -9,41 +9,34 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulmospark.core import limits
+from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.core.extras import how_to_install
-from pulmospark.core.safe_text import first_line
-from pulmospark.store.credentials import open_options, plain_http
+from pulmospark.store.client import open_client
+from pulmospark.store.failures import ConflictError, ObjectMissingError, store_errors
+from pulmospark.store.repeats import BrokenOffError, pause_before, repeated
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore import GetOptions
+
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 _PAGE = 1_000
-_METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
-"""asked for a role where no credentials were found"""
-_QUERY = re.compile(r"\?[^\s,)]*")
-"""of an address: Azure's signatures stand in it"""
-
-
-class ObjectMissingError(InputError):
-    """There is no object with this key."""
-
-
-class ConflictError(PlatformError):
-    """An object is there already, or was changed since it was read: another writer was faster."""
+_PROBE = "_probe-"
+_PIECE = 8 * 1024 * 1024
+"""bytes of an object that are read or sent at a time"""
+_WHOLE_MAX = 64 * 1024 * 1024
+"""bytes of a file that is sent in one request"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ class Store:
             PlatformError: obstore is missing, or the credentials' files cannot be used.
         """
         self.bucket = StoreUri(bucket.scheme, bucket.bucket, "")
-        self._store = _open(self.bucket)
+        self._store = open_client(self.bucket)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Objects whose keys begin with a prefix, page by page; memory holds one page.
@@ -83,16 +76,30 @@ class Store:
             SourceUnavailableError: the store fails.
             InputError: a key is there that no path can express (``a//b``, ``a/../b``).
         """
+        last: str | None = None
+        tries = 0
+        while True:
+            try:
+                for stored in self._list_after(last, prefix):
+                    last, tries = stored.uri.key, 0
+                    if last.startswith(prefix):
+                        yield stored
+                return
+            except BrokenOffError as error:  # in the middle: it resumes there
+                tries += 1
+                pause_before(tries, error)
+
+    def _list_after(self, last: str | None, prefix: str) -> Iterator[StoredObject]:
         import obstore  # noqa: PLC0415 - only where a store is used
 
         # obstore's own prefix ends at a slash.
-        folder = prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0] or None
         with self._errors(prefix):
-            for page in obstore.list(self._store, folder or None, chunk_size=_PAGE):
+            for page in obstore.list(self._store, folder, offset=last, chunk_size=_PAGE):
                 for meta in page:
-                    if meta["path"].startswith(prefix):
-                        yield self._found(meta)
+                    yield self._found(meta)
 
+    @repeated
     def head(self, key: str) -> StoredObject:
         """Size, time and etag of an object.
 
@@ -105,6 +112,7 @@ class Store:
         with self._errors(key):
             return self._found(obstore.head(self._store, key))
 
+    @repeated
     def get(self, key: str, bytes_max: int | None = None) -> bytes:
         """The content of an object.
 
@@ -125,17 +133,82 @@ class Store:
                 return bytes(result.bytes())
             return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Some bytes of an object.
+    @repeated
+    def read(self, key: str, bytes_max: int) -> tuple[bytes, str]:
+        """The content of a small object, and its etag, as of one moment.
 
         Raises:
+            InputError: it is larger than ``bytes_max``.
             ObjectMissingError: there is none.
             SourceUnavailableError: the store fails.
         """
         import obstore  # noqa: PLC0415
 
         with self._errors(key):
-            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            result = obstore.get(self._store, key)
+            if (size := result.meta["size"]) <= bytes_max:
+                return bytes(result.bytes()), result.meta["e_tag"] or ""
+        raise InputError(f"{self.bucket}{key}: {size:,} bytes, over the limit of {bytes_max:,}")
+
+    @repeated
+    def save(self, key: str, target: Path) -> str | None:
+        """Write an object's content to a file, a few megabytes at a time; its etag.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+            OSError: the file cannot be written.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            with target.open("wb") as file:
+                for content in result.stream(min_chunk_size=_PIECE):
+                    file.write(content)
+        if target.stat().st_size != result.meta["size"]:
+            raise SourceUnavailableError(
+                f"{platform.node()}: {self.bucket}{key}: ended early: rerun the command"
+            )
+        return result.meta["e_tag"]
+
+    @repeated
+    def put_file(self, key: str, source: Path) -> str | None:
+        """Write a file's content over an object, in parts where it is large; its etag.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            large = source.stat().st_size > _WHOLE_MAX
+            return obstore.put(self._store, key, source, use_multipart=large, chunk_size=_PIECE)[
+                "e_tag"
+            ]
+
+    @repeated
+    def get_range(self, key: str, start: int, length: int, etag: str | None = None) -> bytes:
+        """Some bytes of an object.
+
+        Args:
+            key: of the object.
+            start: offset of the first.
+            length: how many.
+            etag: that the object must still have.
+
+        Raises:
+            ObjectMissingError: there is none.
+            ConflictError: it has another etag by now.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            if etag is None:
+                return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            span: GetOptions = {"range": (start, start + length), "if_match": etag}
+            return bytes(obstore.get(self._store, key, options=span).bytes())
 
     def put(self, key: str, data: bytes) -> str | None:
         """Write an object, over one that is there; its etag.
@@ -149,28 +222,36 @@ class Store:
         """Write an object where none is; its etag.
 
         After a connection that broke the request is repeated, and may then find its own object:
-        the one that is there is compared before a conflict is raised.
+        the one that is there is compared before a conflict is raised. Where two writers may write
+        the same bytes, these must name the writer, or both take the object for their own.
 
         Raises:
             ConflictError: another object is there.
             SourceUnavailableError: the store fails.
         """
-        try:
-            return self._put(key, data, "create")
-        except ConflictError:
-            if self.get(key, len(data) + 1) == data:
-                return self.head(key).etag
-            raise
+        return self._put_once(key, data, "create")
 
     def put_if(self, key: str, data: bytes, etag: str) -> str | None:
         """Write an object over the one with this etag; the new etag.
+
+        As for :meth:`put_new`, an object with the same bytes is no conflict.
 
         Raises:
             ConflictError: it was changed meanwhile.
             SourceUnavailableError: the store fails.
         """
-        return self._put(key, data, {"e_tag": etag})
+        return self._put_once(key, data, {"e_tag": etag})
 
+    def _put_once(self, key: str, data: bytes, mode: Any) -> str | None:
+        try:
+            return self._put(key, data, mode)
+        except ConflictError:
+            with contextlib.suppress(ObjectMissingError):
+                if self.get(key, len(data) + 1) == data:
+                    return self.head(key).etag
+            raise
+
+    @repeated
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is no error.
 
@@ -182,6 +263,31 @@ class Store:
         with contextlib.suppress(ObjectMissingError), self._errors(key):
             obstore.delete(self._store, key)
 
+    def delete_below(self, prefix: str) -> None:
+        """Delete all objects whose keys begin with a prefix, ``folder/``.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        keys = [stored.uri.key for stored in self.list(prefix)]
+        for start in range(0, len(keys), store_limits.DELETED_AT_ONCE):
+            with contextlib.suppress(ObjectMissingError), self._errors(prefix):
+                obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the bucket, without its bytes coming here.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(source):
+            obstore.copy(self._store, source, target)
+
     def probe(self, folder: str) -> None:
         """Check that the store heeds conditions: one that ignores them loses commits unseen.
 
@@ -191,8 +297,8 @@ class Store:
             PlatformError: it ignores them.
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
-        key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
-        first = self._put(key, b"1", "create")
+        key = f"{folder.rstrip('/')}/{_PROBE}{uuid.uuid4().hex}".lstrip("/")
+        first = self.put_new(key, b"1")
         try:
             heeded = 0
             for mode in ("create", {"e_tag": f"{first or ''}0"}):
@@ -210,6 +316,7 @@ class Store:
             with contextlib.suppress(SourceUnavailableError):  # what was found out is what counts
                 self.delete(key)
 
+    @repeated
     def _put(self, key: str, data: bytes, mode: Any) -> str | None:
         import obstore  # noqa: PLC0415
 
@@ -221,47 +328,13 @@ class Store:
         uri = StoreUri(self.bucket.scheme, self.bucket.bucket, meta["path"])
         return StoredObject(uri, meta["size"], modified, meta["e_tag"])
 
-    @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        from obstore import exceptions  # noqa: PLC0415
+    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return store_errors(self.bucket, key)
 
-        where = StoreUri(self.bucket.scheme, self.bucket.bucket, key)
-        try:
-            yield
-        except (FileNotFoundError, exceptions.NotFoundError) as error:
-            self._check_bucket(error)
-            raise ObjectMissingError(f"{where}: no such object") from None
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-            raise ConflictError(
-                f"{where}: was written by another process at the same time"
-            ) from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise SourceUnavailableError(
-                f"{platform.node()}: {where}: the store refuses access ({_reason(error)}): check "
-                "the credentials of that machine and their rights"
-            ) from None
-        except (exceptions.InvalidPathError, ValueError) as error:
-            raise InputError(
-                f"{where}: {_reason(error)}: such keys cannot be read: rename the object, or name "
-                "a folder without it"
-            ) from None
-        except exceptions.BaseError as error:
-            self._check_bucket(error)
-            if any(host in str(error) for host in _METADATA_HOSTS):
-                raise SourceUnavailableError(
-                    f"{platform.node()}: {where}: found no credentials in the environment or the "
-                    "cloud's own files, and this machine has no role: set them up, or "
-                    "AWS_SKIP_SIGNATURE=true for a public bucket"
-                ) from None
-            raise SourceUnavailableError(
-                f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
-                "store, and rerun the command"
-            ) from None
 
-    def _check_bucket(self, error: Exception) -> None:
-        # Listing a bucket that is missing is a general error, with the same words in it.
-        if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
-            raise InputError(f"{self.bucket}: no such bucket") from None
+def is_probe(uri: StoreUri) -> bool:
+    """Whether an object is what :meth:`Store.probe` writes; a killed process leaves it."""
+    return uri.name.startswith(_PROBE)
 
 
 def open_store(uri: StoreUri) -> Store:
@@ -275,89 +348,24 @@ def _opened(scheme: str, bucket: str, _process: int) -> Store:
     return Store(StoreUri(scheme, bucket, ""))
 
 
-def read_many(uris: Iterable[tuple[StoreUri, int]]) -> Iterator[bytes | ObjectMissingError]:
-    """Contents of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
-
-    Holds at most ``limits.STORE_AHEAD_BYTES`` that were not taken yet, or one object.
-
-    Args:
-        uris: addresses and sizes in bytes; at most ``limits.FILE_BYTES_MAX`` + 1 are read of each.
+def is_there(uri: StoreUri) -> bool:
+    """Whether an object exists.
 
     Raises:
         SourceUnavailableError: the store fails.
     """
-    return _many(lambda uri: open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1), uris)
+    try:
+        open_store(uri).head(uri.key)
+    except ObjectMissingError:
+        return False
+    return True
 
 
-def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissingError]:
-    """Size, time and etag of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
+def in_parallel(request: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """Answers to requests, in order, ``limits.STORE_REQUESTS`` at a time.
 
     Raises:
-        SourceUnavailableError: the store fails.
+        Exception: what a request raised first.
     """
-    return _many(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
-
-
-def _many(
-    request: Callable[[StoreUri], Answer], uris: Iterable[tuple[StoreUri, int]]
-) -> Iterator[Answer | ObjectMissingError]:
-    def asked(uri: StoreUri) -> Answer | ObjectMissingError:
-        try:
-            return request(uri)
-        except ObjectMissingError as error:
-            return error
-
-    waiting: deque[tuple[Future[Answer | ObjectMissingError], int]] = deque()
-    held = 0
-    pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store")
-    try:
-        for uri, size in uris:
-            while waiting and (
-                held + size > limits.STORE_AHEAD_BYTES or len(waiting) >= 2 * limits.STORE_REQUESTS
-            ):
-                done, its_size = waiting.popleft()
-                held -= its_size
-                yield done.result()
-            waiting.append((pool.submit(asked, uri), size))
-            held += size
-        while waiting:
-            yield waiting.popleft()[0].result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _open(bucket: StoreUri) -> ObjectStore:
-    try:
-        from obstore import store  # noqa: PLC0415
-    except ImportError as error:
-        raise PlatformError(
-            f"{bucket}: object stores need obstore: {how_to_install('store')}"
-        ) from error
-    retry: RetryConfig = {
-        "max_retries": limits.STORE_RETRIES,
-        "retry_timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
-    }
-    client: ClientConfig = {
-        "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
-        "allow_http": plain_http(bucket.scheme),
-    }
-    if bucket.scheme == "s3":
-        options: Any = open_options()
-        return store.S3Store(
-            bucket.bucket, config=options, client_options=client, retry_config=retry
-        )
-    if bucket.scheme == "gs":
-        return store.GCSStore(bucket.bucket, client_options=client, retry_config=retry)
-    container, _, account = bucket.bucket.partition("@")
-    return store.AzureStore(
-        container,
-        config={"account_name": account.partition(".")[0]},
-        client_options=client,
-        retry_config=retry,
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The first line of obstore's message, without queries of addresses."""
-    text = first_line(error).partition("<?xml")[0]
-    return _QUERY.sub("", text).strip(" :.")[:300]
+    with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
+        return list(pool.map(request, items))

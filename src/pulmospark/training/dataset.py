@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.core.arrays import Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -123,7 +124,7 @@ def read_piece(piece: Piece, size: int) -> Pixels:
     Raises:
         InputError: an image has another size.
     """
-    with pq.ParquetFile(piece.path) as file:
+    with open_whole(piece.path) as file:
         column = file.read_row_group(piece.group, columns=["pixels"])["pixels"]
     blocks = [_block(chunk, size, piece.path) for chunk in column.chunks]
     whole = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

@@ -51,8 +51,9 @@ def make_repeatable(device: torch.device) -> None:
 
     Applies to the whole process, which is dedicated to training.
     """
-    # Some layers have none on GPUs: those run non-deterministically.
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Some layers have none on GPUs: those run non-deterministically. (As with
+    # ``use_deterministic_algorithms``, which imports torch's compiler first: seconds of a core.)
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     # Uninitialised memory is always overwritten, unless torch has a bug.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

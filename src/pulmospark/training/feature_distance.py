@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.inference.engine.build import prepare_engine
-from pulmospark.inference.engine.tasks import FeatureWork
+from pulmospark.inference.engine.tasks import ChosenFeatureWork
 from pulmospark.models.bundle.feature_distance import DistanceFacts, fence_of, fit_distance
 from pulmospark.models.zoo.network import Network
 from pulmospark.spark.executor import SparkExecutor
@@ -37,30 +36,6 @@ class TrainingDistance:
     facts: DistanceFacts
     content: bytes
     """of the file"""
-
-
-@dataclass(frozen=True)
-class ChosenFeatureWork(FeatureWork):
-    """Deep features of selected images; the others of a chunk are skipped."""
-
-    chosen: str = ""
-    """Parquet file with the column ``uri``"""
-    chosen_id: str = ""
-
-    def key(self, chunk: pa.Table) -> str:
-        """The network, the images and the selection."""
-        return hashing.value_id([super().key(chunk), self.chosen_id])
-
-    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``features``."""
-        wanted = _chosen(self.chosen, self.chosen_id)
-        rows = chunk.filter(pa.array([uri in wanted for uri in chunk["uri"].to_pylist()]))
-        return super().__call__(rows) if rows.num_rows else {}
-
-
-@functools.lru_cache(maxsize=2)
-def _chosen(path: str, _chosen_id: str) -> frozenset[str]:
-    return frozenset(pq.read_table(path, columns=["uri"])["uri"].to_pylist())
 
 
 def features_of_training(job: Job, network: Network) -> list[Path]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import read_part
 from pulmospark.core.arrays import Ints
 from pulmospark.training.dataset import Listing, Piece
 
@@ -46,7 +47,7 @@ def keep_listing(listing: Listing, folder: Path) -> None:
 def kept_listing(folder: Path) -> Listing:
     """Open a listing of :func:`keep_listing`; only the pieces are read at once."""
     rows, images = _mapped(folder / _ROWS), _mapped(folder / _IMAGES)
-    table = pq.read_table(folder / _PIECES)
+    table = read_part(folder / _PIECES)
     pieces, start = [], 0
     for path, group, count in zip(
         *(table[name].to_pylist() for name in ("path", "group", "images")), strict=True

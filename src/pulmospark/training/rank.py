@@ -18,19 +18,20 @@ import torch.distributed as dist
 from pydantic import ConfigDict
 from safetensors.torch import load_file
 
-from pulmospark.augment.augmenter import Augmenter
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files, limits
+from pulmospark.core.arrow_start import spare_pandas
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part
 from pulmospark.models.zoo import networks
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
-from pulmospark.training.data_loader import open_feed
+from pulmospark.training.data_loader import Augment, open_feed
 from pulmospark.training.dataset import Listing, list_images
 from pulmospark.training.device import device_of, make_repeatable
+from pulmospark.training.eager_torch import run_eagerly
 from pulmospark.training.frozen_outputs import keep_outputs
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.mapped_listing import keep_listing, kept_listing
@@ -118,6 +119,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
             "nccl" if ranks.device.type == "cuda" else "gloo",
             timeout=datetime.timedelta(seconds=limits.TRAINING_SILENCE_S_MAX),
         )
+    run_eagerly()
     network = networks.build(plan.model, len(plan.classes), mean=plan.mean, std=plan.std)
     network.load_state_dict(load_file(plan.folder / START))
     network.to(ranks.device)
@@ -138,7 +140,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
         plan.settings,
         seed=plan.seed,
         ranks=ranks,
-        augment=Augmenter(plan.augment, plan.seed).augment_batch if plan.augment else None,
+        augment=_augment(plan),
         frozen=frozen,
         checkpoint=checkpoint,
         listener=listener,
@@ -150,6 +152,14 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     if ranks.world > 1:
         dist.barrier()  # no process may end while another still communicates with it
         dist.destroy_process_group()
+
+
+def _augment(plan: RankPlan) -> Augment | None:
+    if plan.augment is None:
+        return None
+    from pulmospark.augment.augmenter import Augmenter  # noqa: PLC0415 - imports SciPy
+
+    return Augmenter(plan.augment, plan.seed).augment_batch
 
 
 def listings(plan: RankPlan) -> list[Listing]:
@@ -243,6 +253,7 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Train according to the plan file in the first argument."""
     _end_with_parent()
+    spare_pandas()
     train_rank(Path(sys.argv[1]).read_text(encoding="utf-8"))
 
 

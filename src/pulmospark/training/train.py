@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
@@ -115,7 +115,7 @@ def _check_together(experiment: Experiment, ingested: IngestResult, split: Split
             f"{ingested.images}: rerun `pulmospark split`"
         )
     for part in parts_of(ingested.tables / "images"):
-        with pq.ParquetFile(part) as file:
+        with open_whole(part) as file:
             first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None and first.num_rows:
             side = int(len(first["pixels"][0].as_buffer()) ** 0.5)

@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 from imaging import dicoms
 from pulmospark.chunks import write_part
 from pulmospark.chunks.task import write_parts
+from pulmospark.chunks.work_folder import DiskFolder
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -33,8 +34,9 @@ from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.inference.batch.dry_run import dry_run
 from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
-from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
+from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.batch.work_place import PARTS, work_of
 from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.layouts.base import ListingNotes
@@ -147,7 +149,7 @@ def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
     for model_id, already in (("another", 0), (plan.bundle.model_id, 4)):
         scorer = Scorer(engine, config.classes, config.temperature, model_id, now_utc())
         work = FilesWork(scorer, IngestSettings(size=64))
-        write_parts(parts, work.key(rows), partial(work, rows))
+        write_parts(DiskFolder(str(parts), str(parts)), work.key(rows), partial(work, rows))
         assert dry_run(plan, quiet=True).already == already
     predict(bundle, [str(images)], out, None, quiet=True)
     planned = dry_run(plan_predict(bundle, [str(images)], out), quiet=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,19 +18,14 @@ import pytest
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.provenance import now_utc
-from pulmospark.inference.stream import store as stream_store
-from pulmospark.inference.stream.ledger import Arrival, StreamState
-from pulmospark.inference.stream.store import (
-    INNER,
+from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.output import (
     RECORD,
-    STATE,
-    Committed,
-    StreamStore,
-    arrival_of,
-    check_folder,
     check_free,
-    open_store,
+    check_output,
+    open_output,
 )
+from pulmospark.inference.stream.store import INNER, Committed, StreamStore, arrival_of
 
 IDENTITY = {"model_id": "a" * 64}
 
@@ -58,13 +55,13 @@ def rejected(*uris: str) -> pa.Table:
 
 @contextmanager
 def opened(out: Path, **more: Any) -> Iterator[StreamStore]:
-    with open_store(out, IDENTITY, lambda: {"made": "here"}, **more) as store:
+    with open_output(out, IDENTITY, lambda: {"made": "here"}, **more) as store:
         yield store
 
 
 def parts(out: Path) -> dict[str, list[str]]:
     return {
-        table: sorted(path.name for path in (out / table).iterdir() if path.stem != "empty")
+        table: sorted(path.name for path in (out / table).glob("*-*.parquet"))
         for table in ("predictions", "rejects", "repeats")
     }
 
@@ -82,20 +79,28 @@ def test_an_entry_is_staged_recorded_in_the_state_and_published(tmp_path: Path) 
         scored = {"predictions": images(("/a", "1"), ("/b", "1")), "rejects": rejected("/c")}
         committed = store.commit(entry, scored, again=["/d"])
         assert committed == Committed(entry, images=1, rejects=1, repeats=1, again=1)
-        assert store.state.unpublished() == []
         assert store.state.open_entries() == []
     assert steps == [
-        "rejects staged", "repeats staged", "predictions staged", "staged", "committed",
-        "rejects published", "repeats published", "predictions published", "published",
+        "rejects staged", "repeats staged", "predictions staged", "recorded", "committed",
+        "indexed", "rejects published", "repeats published", "predictions published",
     ]  # fmt: skip
-    names = [f"{table}-{entry:010d}.parquet" for table in ("predictions", "rejects", "repeats")]
-    assert staged[3] == staged[4] == names
-    assert staged[5] == [names[0], names[2]]
+    names = staged[2]
+    assert [name[:-16] for name in names] == [
+        f"{table}-{1:010d}-" for table in ("predictions", "rejects", "repeats")
+    ]
+    assert staged[3] == staged[4] == staged[5] == names
+    assert staged[6] == [names[0], names[2]]
     assert staged[8] == []
     assert parts(out) == {
         table: [name] for table, name in zip(("predictions", "rejects", "repeats"), names,
                                              strict=True)
     }  # fmt: skip
+    arrivals = deltalake.DeltaTable(out / INNER / "arrivals")
+    listed = {row["uri"]: row for row in pa.table(arrivals.to_pyarrow_table()).to_pylist()}
+    assert {uri: row["parts"] for uri, row in listed.items()} == {
+        "/a": [names[0]], "/b": [names[2]], "/c": [names[1]],
+    }  # fmt: skip
+    assert [row["batch"] for row in listed.values()] == [1, 1, 1]
     (row,) = pq.read_table(out / "repeats").to_pylist()
     seen_at = row.pop("seen_at")
     assert row == {"image_id": "1" * 64, "uri": "/b", "source": "inbox", "size_bytes": 7,
@@ -118,36 +123,24 @@ def test_parts_are_on_the_disk_before_the_state_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    descriptors: dict[int, str] = {}
-    opened_by, closed = os.open, os.close
-
-    def watched(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        descriptor = opened_by(path, flags, *rest, **more)
-        descriptors[descriptor] = os.fspath(path)
-        return descriptor
 
     def sync(descriptor: int) -> None:
-        synced.append(Path(descriptors[descriptor]).name)
-
-    def close(descriptor: int) -> None:
-        descriptors.pop(descriptor, None)
-        closed(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
     with opened(tmp_path, step=synced.append) as store:
         synced.clear()
-        monkeypatch.setattr(os, "open", watched)
         monkeypatch.setattr(os, "fsync", sync)
-        monkeypatch.setattr(os, "close", close)
         entry = store.state.plan([arrival("a"), arrival("b")])
         store.commit(entry, {"predictions": images(("/a", "1")), "rejects": rejected("/b")})
         monkeypatch.undo()
-    name = f"{entry:010d}.parquet"
-    assert synced == [
-        f"rejects-{name}", "rejects staged", f"predictions-{name}", "predictions staged",
-        "staged", "staged", "committed", "rejects published", "predictions published",
-        "rejects", "predictions", "published",
+    order = [re.sub(r"^\.|-0{9}1-.*|\.json.*|\.[0-9a-f]{32}\.part", "", name) for name in synced]
+    log = f"{1:020d}"
+    assert order == [
+        "rejects", "staged", "rejects staged", "predictions", "staged", "predictions staged",
+        "arrivals", "arrivals", "recorded", log, "_delta_log", "committed", "indexed",
+        "rejects", log, "_delta_log", "rejects published",
+        "predictions", log, "_delta_log", "predictions published",
     ]  # fmt: skip
-    assert not descriptors
 
 
 def test_the_error_of_a_full_disk_names_the_folder(
@@ -158,7 +151,7 @@ def test_the_error_of_a_full_disk_names_the_folder(
 
     with opened(tmp_path) as store:
         entry = store.state.plan([arrival("a")])
-        monkeypatch.setattr(stream_store, "write_part", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(PlatformError) as caught:
             store.commit(entry, {"rejects": rejected("/a")})
     assert caught.value.message.startswith(f"{tmp_path}: the disk is full")
@@ -183,23 +176,32 @@ def test_what_is_committed_is_published_at_the_next_start_and_the_rest_thrown_aw
     with opened(tmp_path) as store:
         assert [len(names) for names in parts(tmp_path).values()] == [1, 1, 0]
         assert not left.exists()
-        assert store.state.unpublished() == []
         assert store.state.seen(["1" * 64]) == {"1" * 64}
 
 
 def test_a_committed_part_that_is_gone_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        entry = store.state.plan([arrival("a")])
-        store.state.commit(entry, ["rejects"], [], [])
-    target = tmp_path / "rejects" / f"rejects-{entry:010d}.parquet"
+    class EndError(Exception):
+        pass
+
+    def end(name: str) -> None:
+        if name == "committed":
+            raise EndError
+
+    with pytest.raises(EndError), opened(tmp_path, step=end) as store:
+        store.commit(store.state.plan([arrival("a")]), {"rejects": rejected("/a")})
+    (staged,) = (tmp_path / INNER / "staged").iterdir()
+    target = tmp_path / "rejects" / staged.name
+    data = staged.read_bytes()
+    staged.unlink()
     with pytest.raises(InputError) as caught, opened(tmp_path):
         pass
     assert caught.value.message == (
         f"{target}: is committed but missing: restore it, or start in a new folder with --out"
     )
-    pq.write_table(rejected("/a"), target)  # put back
+    target.write_bytes(data)  # put back
     with opened(tmp_path) as store:
-        assert store.state.unpublished() == []
+        assert store.state.taken().tolist() == [arrival("a").key]
+    assert len(deltalake.DeltaTable(tmp_path / "rejects").file_uris()) == 1
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_a_new_folder_has_a_record_and_tables_with_their_columns(tmp_path: Path)
         return {"made": "here"}
 
     for _ in range(2):
-        with open_store(tmp_path / "out", IDENTITY, record):
+        with open_output(tmp_path / "out", IDENTITY, record):
             pass
     assert calls == [1]
     assert files.read_json(tmp_path / "out" / RECORD) == {"stream": IDENTITY, "made": "here"}
@@ -270,7 +272,7 @@ def test_the_lock_is_held_as_long_as_the_store(tmp_path: Path) -> None:
         ):
             pass
     check_free(out)
-    assert sorted(path.name for path in (out / INNER).iterdir())[:2] == ["lock", "staged"]
+    assert sorted(path.name for path in (out / INNER).iterdir())[:2] == ["arrivals", "lock"]
 
 
 def test_a_read_only_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,76 +299,29 @@ def test_the_state_is_closed_also_after_an_error(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
-    check_folder(tmp_path / "none")
+    check_output(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    check_folder(tmp_path / "empty", IDENTITY)
+    check_output(tmp_path / "empty", IDENTITY)
     for name in (INNER, "predictions", "rejects", "repeats"):  # killed before its record was made
         (tmp_path / "half" / name).mkdir(parents=True)
-    check_folder(tmp_path / "half", IDENTITY)
+    check_output(tmp_path / "half", IDENTITY)
     (tmp_path / "half" / "thesis").mkdir()
     (tmp_path / "file").touch()
     for name in ("half", "file"):
         with pytest.raises(UsageError) as caught:
-            check_folder(tmp_path / name)
+            check_output(tmp_path / name)
         assert caught.value.message == (
             f"{tmp_path / name}: is not a stream output folder: choose another --out"
         )
     files.write_json(tmp_path / "half" / RECORD, {"stream": IDENTITY})
-    check_folder(tmp_path / "half")
-    check_folder(tmp_path / "half", IDENTITY)
+    check_output(tmp_path / "half")
+    check_output(tmp_path / "half", IDENTITY)
     with pytest.raises(UsageError) as caught:
-        check_folder(tmp_path / "half", {"model_id": "b" * 64})
+        check_output(tmp_path / "half", {"model_id": "b" * 64})
     assert caught.value.message == (
         f"{tmp_path / 'half'}: belongs to the bundle {'a' * 12}, not to {'b' * 12}: choose "
         "another --out"
     )
     files.write_json(tmp_path / "half" / RECORD, {})
     with pytest.raises(UsageError, match="belongs to the bundle None"):
-        check_folder(tmp_path / "half", IDENTITY)
-
-
-def test_a_rebuilt_state_continues_after_the_last_part(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        first = store.state.plan([arrival("a")])
-        store.commit(first, {"predictions": images(("/a", "1"))})
-        second = store.state.plan([arrival("b")])
-        store.commit(second, {"rejects": rejected("/b")})
-        third = store.state.plan([arrival("c")])
-        store.commit(third, {"predictions": images(("/c", "2"))})
-        fourth = store.state.plan([arrival("d")])
-        store.commit(fourth, {"rejects": rejected("/d")})
-    state = tmp_path / INNER / STATE
-    state.unlink()
-    left = state.with_name(f"{STATE}.new")
-    for name in (f"{STATE}-wal", f"{STATE}-shm", f"{STATE}.new-wal", f"{STATE}.new-shm"):
-        state.with_name(name).write_bytes(b"of another life")
-    left.write_bytes(b"killed half-way")
-    (tmp_path / "predictions" / "notes.parquet").write_bytes(
-        (tmp_path / "predictions" / "empty.parquet").read_bytes()
-    )
-    with opened(tmp_path) as store:
-        assert store.state.seen(["1" * 64, "2" * 64, "3" * 64]) == {"1" * 64, "2" * 64}
-        assert store.state.last() == fourth
-        assert not left.exists()
-        fifth = store.state.plan([arrival("e")])
-        assert fifth == fourth + 1
-        assert store.commit(fifth, {"predictions": images(("/e", "2"))}).repeats == 1
-    # A state that is there is used as it is.
-    kept = StreamState(state)
-    assert kept.last() == fifth
-    kept.close()
-    with opened(tmp_path) as store:
-        assert store.state.taken().tolist() == [arrival("e").key]
-
-
-def test_a_new_state_is_on_the_disk_before_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[Path] = []
-    monkeypatch.setattr(stream_store, "_sync", synced.append)
-    with opened(tmp_path):
-        pass
-    assert synced == [tmp_path / INNER]
-    with opened(tmp_path):
-        pass
-    assert synced == [tmp_path / INNER]
+        check_output(tmp_path / "half", IDENTITY)

@@ -15,8 +15,10 @@ import pytest
 
 from pulmospark.core.errors import PlatformError
 from pulmospark.inference.stream.ledger import StreamState
-from pulmospark.inference.stream.service import StreamPlan, plan_stream, run_stream
-from pulmospark.inference.stream.store import INNER, STATE
+from pulmospark.inference.stream.output import STATE
+from pulmospark.inference.stream.plan import StreamPlan, plan_stream
+from pulmospark.inference.stream.service import run_stream
+from pulmospark.inference.stream.store import INNER
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -120,7 +122,7 @@ def _left_by_another(
     plan = plan_stream(bundle, str(inbox), folder / "out")
     with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: True))
-    state = StreamState(plan.target / INNER / STATE)
+    state = StreamState(folder / "out" / INNER / STATE)
     entry = state.plan([], here=here)
     assert state.open_entries() == ([] if here else [entry])
     state.close()
@@ -133,7 +135,7 @@ def test_an_entry_that_was_not_assessable_is_not_tried_here(
     bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     plan, entry = _left_by_another(bundle, images, tmp_path, here=True)
-    out = plan.target
+    out = tmp_path / "out"
     begun = time.monotonic()
     with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: time.monotonic() - begun > 2.0))
@@ -147,7 +149,7 @@ def test_an_entry_that_was_left_to_spark_hinders_nobody(
     bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     plan, entry = _left_by_another(bundle, images, tmp_path, here=False)
-    out = plan.target
+    out = tmp_path / "out"
     with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: bool(_uris(out))))
     state = StreamState(out / INNER / STATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pulmospark.core import limits, schemas
+from pulmospark.core import limits, schemas, stream_limits
 from pulmospark.core.errors import PlatformError, SourceUnavailableError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.output import STATE, open_output
 from pulmospark.inference.stream.query import StreamQuery
 from pulmospark.inference.stream.source import SourceSpec
-from pulmospark.inference.stream.store import INNER, STATE, StreamStore, open_store
+from pulmospark.inference.stream.store import INNER, StreamStore
 from pulmospark.inference.stream.tasks import to_bytes
 
 
@@ -57,7 +59,7 @@ class _Query(StreamQuery):
 
 @contextlib.contextmanager
 def _query(out: Path) -> Iterator[tuple[_Query, StreamStore]]:
-    with open_store(out, {"model_id": "m"}, dict) as store:
+    with open_output(out, {"model_id": "m"}, dict) as store:
         spec = SourceSpec(str(out / INNER / STATE), 2, "")
         none = cast("SparkSession", None)
         yield (
@@ -95,13 +97,22 @@ def test_images_that_end_their_workers_are_rejected_and_the_others_scored(
     assert written["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
 
 
-def test_where_a_machine_cannot_read_no_image_is_rejected(tmp_path: Path) -> None:
+def test_where_a_machine_cannot_read_no_image_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(stream_limits, "STORE_PATIENCE_S", 1.5)
     java = "Lost task 0.0: PythonException: Traceback (most recent call last):\n  ...\n"
     with _query(tmp_path / "out") as (query, store):
         store.state.plan([Arrival("/a.png", 1, 2, 3)])
-        query._failure = RuntimeError(
+        failure = RuntimeError(
             f"{java}pulmospark.core.errors.SourceUnavailableError: host-7: cannot read /a.png"
         )
+        query._failure = failure
+        query.begin_anew()  # the store, or the mount, may be there again
+        assert pauses == [stream_limits.STORE_PAUSE_S]
+        query._failure = failure
         with pytest.raises(SourceUnavailableError, match=r"^host-7: cannot read /a\.png$"):
             query.begin_anew()
         assert len(store.state.open_entries()) == 1

@@ -22,8 +22,8 @@ from pulmospark.config.stream import StreamSettings
 from pulmospark.core import schemas
 from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.stream.ledger import Arrival, StreamState
+from pulmospark.inference.stream.plan import plan_stream
 from pulmospark.inference.stream.query import put_back
-from pulmospark.inference.stream.service import plan_stream
 from pulmospark.inference.stream.source import ImagesSource, SourceSpec, pieces_of
 from pulmospark.inference.stream.tasks import CHANGED, StreamWork, from_bytes, to_bytes
 from pulmospark.models.bundle.bundle import read_bundle
@@ -97,7 +97,7 @@ def test_the_reader_brings_entries_that_are_not_committed(
     assert reader.initialOffset() == {"entry": 0}
     first = state.plan([_arrival(images / "a.png")])
     second = state.plan([])
-    state.commit(first, [], [], [])
+    state.commit(first, 0, [], [])
     assert reader.initialOffset() == {"entry": first}
     assert reader.latestOffset() == {"entry": second}
     pieces = reader.partitions({"entry": 0}, {"entry": second})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from pulmospark.core.arrays import Mask, Pixels, Singles
+from pulmospark.core.arrays import Floats, Mask, Pixels, Singles
 
 _ITERATIONS = 40
 _EPSILON = 1e-4
@@ -91,18 +93,33 @@ def _detail(image: Pixels, share: float) -> Singles:
 
 def _middle_correlation(one: Singles, other: Singles, covered: Mask) -> float:
     """Median over tiles: text, arrows and tubes in only one copy affect few tiles."""
-    correlations = []
-    side = one.shape[0] // _TILES
-    for top in range(0, side * _TILES, side):
-        for left in range(0, side * _TILES, side):
-            tile = (slice(top, top + side), slice(left, left + side))
-            inside = covered[tile]
-            if inside.mean() > _TILE_COVER_MIN:
-                correlations.append(_correlation(one[tile][inside], other[tile][inside]))
-    return float(np.median(correlations)) if len(correlations) >= _TILES else 0.0
+    first, second, inside = _tiles(one), _tiles(other), _tiles(covered)
+    counts = inside.sum(axis=1)
+    whole = counts == inside.shape[1]
+    partial = np.flatnonzero((counts > _TILE_COVER_MIN * inside.shape[1]) & ~whole)
+    correlations = [
+        _correlations(first[whole], second[whole]),
+        *(
+            _correlations(first[None, tile, inside[tile]], second[None, tile, inside[tile]])
+            for tile in partial
+        ),
+    ]
+    values = np.concatenate(correlations)
+    return float(np.median(values)) if values.size >= _TILES else 0.0
 
 
-def _correlation(one: Singles, other: Singles) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    norm = float(np.sqrt((one * one).sum() * (other * other).sum()))
-    return float((one * other).sum()) / norm if norm > 0 else 0.0
+def _tiles(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The tiles of a square picture, (tiles, pixels)."""
+    side = picture.shape[0] // _TILES
+    cut = picture[: side * _TILES, : side * _TILES].reshape(_TILES, side, _TILES, side)
+    return cut.swapaxes(1, 2).reshape(_TILES * _TILES, side * side)
+
+
+def _correlations(one: Singles, other: Singles) -> Floats:
+    """Correlation of each row, float64 (n,)."""
+    one, other = (rows - rows.mean(axis=1, keepdims=True) for rows in (one, other))
+    norms = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
+    products = (one * other).sum(axis=1, dtype=np.float32).astype(np.float64)
+    correlations = np.zeros(len(products))
+    np.divide(products, norms, out=correlations, where=norms > 0)
+    return correlations

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from pulmospark import chunks
 from pulmospark.data.duplicates.hash_pairs import PAIRS
 
-_PAIRS_A_CHUNK = 4_000
-"""pairs that a task compares: some ten seconds"""
+_PAIRS_A_CHUNK = (250, 4_000)
+"""pairs that a task compares, at least and at most: one to some ten seconds"""
+_CHUNKS = 64
+"""of a range of first images, where the limits allow: enough for all cores to end together"""
 _PAIRS_AT_ONCE = 8_000_000
 """pairs from all bands that are merged in memory: 160 MB"""
 
@@ -33,7 +35,9 @@ def write_pairs(parts: Sequence[chunks.Part], target: Path) -> None:
         nearest = pairs.group_by(["first", "second"]).aggregate([("distance", "min")])
         nearest = nearest.rename_columns({"distance_min": "distance"}).select(PAIRS.names)
         nearest = nearest.sort_by([("first", "ascending"), ("second", "ascending")])
-        pq.write_table(nearest, target / f"{number:05d}.parquet", row_group_size=_PAIRS_A_CHUNK)
+        least, most = _PAIRS_A_CHUNK
+        size = min(max(nearest.num_rows // _CHUNKS, least), most)
+        pq.write_table(nearest, target / f"{number:05d}.parquet", row_group_size=size)
 
 
 def _ranges(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:

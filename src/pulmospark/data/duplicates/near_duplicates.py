@@ -1,10 +1,9 @@
 """Near copies: images that show one picture, cropped, resized, toned or encoded differently.
 
 Perceptual hashes find candidates on Spark (:mod:`pulmospark.data.duplicates.hash_pairs`), and each
-is checked by overlaying the two images (:mod:`pulmospark.data.duplicates.alignment`). The driver
+is checked by overlaying the two images (:mod:`pulmospark.data.duplicates.overlays`). The driver
 holds a few bytes per image and pair. Images that are connected, directly or through others, form
-one
-cluster.
+one cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +25,13 @@ from scipy.sparse import csgraph
 from pulmospark import chunks
 from pulmospark.chunks.parts import parts_of
 from pulmospark.core import files, hashing, limits, schemas
-from pulmospark.core.arrays import Floats, Ints, Pixels
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
-from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import HASHES, SMALL_SIDE, make_looks
 from pulmospark.data.duplicates.hash_pairs import NearWork, plan_of, write_hashes
 from pulmospark.data.duplicates.merged_pairs import write_pairs
+from pulmospark.data.duplicates.overlays import OverlayWork
 
 _KEPT = "copies"
 """folder of the last search"""
@@ -64,45 +63,6 @@ class NearCopies:
     distance: int
     hot_buckets: int
     looks: Mapping[str, Floats]
-
-
-@dataclass(frozen=True)
-class OverlayWork:
-    """From candidate pairs to the correlation of their overlaid images.
-
-    Attributes:
-        small: file of the thumbnails, in the order of ``uri``.
-        small_id: of the file's content.
-        distance: bits up to which pairs are compared; those further apart are skipped.
-    """
-
-    small: str
-    small_id: str
-    distance: int
-    columns: Sequence[str] | None = None
-
-    def key(self, chunk: pa.Table) -> str:
-        """The pictures and the pairs."""
-        return hashing.value_id(["overlay", self.small_id, self.distance, chunk.to_pydict()])
-
-    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``copies``."""
-        chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
-        pairs = zip(chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True)
-        with Path(self.small).open("rb") as small:
-            correlations = [
-                overlay_correlation(_picture(small, first), _picture(small, second))
-                for first, second in pairs
-            ]
-        rows = chunk.append_column("correlation", pa.array(correlations, pa.float32()))
-        return {"copies": rows.select(schemas.COPIES.names).cast(schemas.COPIES)}
-
-
-def _picture(small: BinaryIO, image: int) -> Pixels:
-    # Read, not mapped: what was mapped counts as the worker's memory, and it reads all over.
-    size = SMALL_SIDE * SMALL_SIDE
-    small.seek(image * size)
-    return np.frombuffer(small.read(size), np.uint8).reshape(SMALL_SIDE, SMALL_SIDE)
 
 
 def find_near_copies(

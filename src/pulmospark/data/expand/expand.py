@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.core import files, hashing, schemas
 from pulmospark.core.errors import InputError
@@ -106,7 +107,7 @@ def _nothing(plan: Path) -> pa.Table:
 def _image_bytes(images: Path) -> int:
     """Bytes of an image's pixels, from the first image."""
     for part in chunks.parts_of(images):
-        with pq.ParquetFile(part) as file:
+        with open_whole(part) as file:
             first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None and first.num_rows:
             return max(1, len(first["pixels"][0].as_buffer()))

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pulmospark.augment.augmenter import AUGMENT_VERSION, Augmenter
 from pulmospark.augment.operations import Operation, to_json
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Pixels
@@ -108,7 +108,7 @@ def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
     """The source image's pixels (side, side) of each row; each row group is read once."""
     places = zip(*(chunk[name].to_pylist() for name in ("part", "row_group", "row")), strict=True)
     for (part, row_group), stretch in groupby(places, key=lambda place: place[:2]):
-        with pq.ParquetFile(images / part) as file:
+        with open_whole(images / part) as file:
             column = file.read_row_group(row_group, columns=["pixels"])["pixels"]
         for _, _, row in stretch:
             yield square(column[row], images / part)

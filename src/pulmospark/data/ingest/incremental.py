@@ -31,7 +31,8 @@ LISTED = [
 """columns of the manifest that identify a row; ``listed`` is their hash. The row itself may hold
 more, from the pixels or a DICOM header."""
 
-_FILE_KEY = ["uri", "source", "size_bytes", "modified_ns"]
+FILE_KEY = ["uri", "source", "size_bytes", "modified_ns"]
+"""columns that identify a file as it was when it was read"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def compare(manifest: Path, target: Path, work: Path) -> Already:
     fresh = ~(np.isin(listed_images, done_images) | np.isin(listed_rejects, done_rejects))
     work.mkdir(parents=True, exist_ok=True)
     return Already(
-        pending=_pending(manifest, fresh, work / "pending.parquet"),
+        pending=pending_rows(manifest, fresh, work / "pending.parquet"),
         images=[
             kept
             for part in images
@@ -84,18 +85,18 @@ def _listed(manifest: Path) -> tuple[Hashes, Hashes]:
         for index in range(file.num_row_groups):
             rows = file.read_row_group(index)
             images.append(hashes(rows, LISTED))
-            rejects.append(hashes(rows, _FILE_KEY))
+            rejects.append(hashes(rows, FILE_KEY))
     return _joined(iter(images)), _joined(iter(rejects))
 
 
 def _image_hashes(part: Path) -> Hashes:
-    listed = pq.read_table(part, columns=["listed"]).column(0)
+    listed = chunks.read_part(part, columns=["listed"]).column(0)
     return np.asarray(pc.fill_null(listed, 0).to_numpy()).view(np.uint64)
 
 
 def _reject_hashes(part: Path) -> Hashes:
-    rows = pq.read_table(part, columns=[*_FILE_KEY, "reason"])
-    keys = hashes(rows, _FILE_KEY)
+    rows = chunks.read_part(part, columns=[*FILE_KEY, "reason"])
+    keys = hashes(rows, FILE_KEY)
     passing = np.asarray([reason in PASSING for reason in rows["reason"].to_pylist()], dtype=bool)
     return np.where(passing, np.uint64(0), keys)
 
@@ -112,7 +113,7 @@ def _joined(several: Iterator[Hashes]) -> Hashes:
     return np.concatenate([np.zeros(0, dtype=np.uint64), *several])
 
 
-def _pending(manifest: Path, fresh: Mask, target: Path) -> list[Path]:
+def pending_rows(manifest: Path, fresh: Mask, target: Path) -> list[Path]:
     """The rows still to be read as a manifest of their own, chunk by chunk."""
     if fresh.all():
         return [manifest]
@@ -136,5 +137,5 @@ def _kept(part: Path, stays: Mask, work: Path) -> list[Path]:
     if not stays.any():
         return []
     target = work / f"{part.stem}-{int(stays.sum())}.parquet"
-    chunks.write_part(pq.read_table(part).filter(pa.array(stays)), target)
+    chunks.write_rows(chunks.rows_where(part, stays), target)
     return [target]

@@ -35,6 +35,7 @@ from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.archives import outermost
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -148,7 +149,8 @@ def ingest(
         SourceUnavailableError: a machine cannot reach the images.
         PlatformError: an executor lacks the package, the images or the output's folder.
     """
-    roots = [str(absolute(source.path)) for source in sources]
+    here = [source.path for source in sources if isinstance(source.path, Path)]
+    roots = [outermost(str(absolute(path))) for path in here]
     workers = workers_of(workers)
     workers.check(reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
@@ -163,11 +165,8 @@ def ingest(
                 "check the path and the layout"
             )
         salt = _salt(settings, target)
-        already = (
-            compare(manifest, target, work / "kept")
-            if _same_settings(target, _settings_key(settings, salt))
-            else Already([manifest], [], [])
-        )
+        kept = _kept_key(target, settings, salt)
+        already = compare(manifest, target, work / "kept") if kept else Already([manifest], [], [])
         todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
@@ -176,7 +175,7 @@ def ingest(
                 todo,
                 work / "parts",
                 progress,
-                reads=[*roots, *reads_of(todo)],
+                reads=[*roots, *map(outermost, reads_of(todo))],
             )
         result = _publish(
             target,
@@ -185,7 +184,7 @@ def ingest(
             already=already,
             listings=listings,
             settings=settings,
-            key=_settings_key(settings, salt),
+            key=kept or _settings_key(settings, salt),
             not_read=seen - count,
         )
         if result.files != seen:
@@ -212,13 +211,29 @@ def _salt(settings: IngestSettings, target: Path) -> Salt:
     return own_salt(target.with_name(SALT_FILE))
 
 
-def _same_settings(target: Path, key: str) -> bool:
+def _kept_key(target: Path, settings: IngestSettings, salt: Salt | None) -> str | None:
+    """The key of the rows in ``target``, if they may stay; ``None``: all are read again.
+
+    Another salt, as on another machine, changes the rows of DICOM files alone.
+    """
     record = target / "ingest.json"
     # Without its tables the record is useless: someone deleted them to start again.
     whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
     if not whole or not record.is_file():
-        return False
-    return bool(files.read_json(record).get("key") == key)
+        return None
+    values = files.read_json(record)
+    if values.get("key") == (key := _settings_key(settings, salt)):
+        return key
+    if values.get("unsalted") != _settings_key(settings, None):
+        return None
+    if "dicom" in values["result"]["formats"]:
+        _LOG.warning(
+            "%s: identifiers were hashed with another salt, which is not here: all files are read "
+            "again; name its file with ingest.salt_path to read only new ones",
+            target,
+        )
+        return None
+    return str(values["key"])
 
 
 def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
@@ -265,6 +280,7 @@ def _publish(
             aside / "ingest.json",
             {
                 "key": key,
+                "unsalted": _settings_key(settings, None),
                 "result": result.model_dump(mode="json"),
                 "provenance": provenance(settings.model_dump(mode="json")),
             },
@@ -275,13 +291,13 @@ def _publish(
 def _count(table: Path, column: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for part in chunks.parts_of(table):
-        counts.update(pq.read_table(part, columns=[column]).column(0).to_pylist())
+        counts.update(chunks.read_part(part, columns=[column]).column(0).to_pylist())
     return dict(sorted(counts.items()))
 
 
 def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
     """Number of rows of a table that a column selects; null does not."""
-    columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
+    columns = (chunks.read_part(part, [column]).column(0) for part in chunks.parts_of(table))
     return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
 
 
@@ -293,4 +309,5 @@ def read_ingest(target: Path) -> IngestResult:
     """
     if not (target / "ingest.json").is_file():
         raise InputError(f"{target}: not ingested yet: run `pulmospark ingest` first")
-    return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
+    result = IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
+    return result.model_copy(update={"tables": target})  # the folder may have been moved

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.chunks.parts import parts_of
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError
@@ -26,7 +26,7 @@ def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]
         ``uri``, and uint8 (size, size).
     """
     for part in parts_of(images):
-        with pq.ParquetFile(part) as file:
+        with open_whole(part) as file:
             for group in range(file.num_row_groups):
                 names = file.read_row_group(group, columns=["uri"])["uri"].to_pylist()
                 here = [index for index, uri in enumerate(names) if uri in uris]

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
@@ -23,7 +23,7 @@ from pulmospark.experiment.compare.arm_pairs import pairs_of
 from pulmospark.experiment.compare.arm_record import arm_id, is_done, note_done
 from pulmospark.experiment.compare.arms import Arm, arm_titles, arms_of
 from pulmospark.experiment.evaluate import read_evaluation
-from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.experiment.run_folder import RunFolder, published
 from pulmospark.experiment.tracking import track
 from pulmospark.inference.engine.speed import scoring_speed
 from pulmospark.models.bundle.bundle import read_bundle
@@ -62,17 +62,31 @@ def compare(
         PlatformError: weights are missing.
         TrainingError: a training process failed.
     """
+    with published(run):
+        return _compare(experiment, run, models, spark, quiet=quiet)
+
+
+def _compare(
+    experiment: Experiment,
+    run: RunFolder,
+    models: Sequence[str],
+    spark: SparkSession,
+    *,
+    quiet: bool,
+) -> Comparison:
     arms = arms_of(experiment, models)
     parted = read_split(run.cohort)
     places = {
-        arm.name: RunFolder(run.comparison / arm.folder, shared=run.shared or run.root)
+        arm.name: RunFolder(
+            run.comparison / arm.folder, shared=run.shared or run.root, mirror=run.mirror
+        )
         for arm in arms
     }
     for arm, place in zip(arms, places.values(), strict=True):
         made_from = arm_id(arm.settings, place)
         if not is_done(place, made_from):
             pipeline.run_train(arm.settings, place, spark, quiet=quiet)
-            pipeline.run_evaluate(arm.settings, place, spark, quiet=quiet)
+            pipeline.run_evaluate(arm.settings, place, quiet=quiet)
             pipeline.write_page(arm.settings, place)
             note_done(place, made_from)
         # Afterwards: if the store refuses, the arm is not retrained.
@@ -163,7 +177,7 @@ def _figures(arm: Arm, title: str, place: RunFolder, images: Pixels) -> ModelFig
 def _some_images(images: Path, size: int) -> Pixels:
     """The first images of a table, uint8 (n, size, size)."""
     for part in parts_of(images):
-        with pq.ParquetFile(part) as file:
+        with open_whole(part) as file:
             for batch in file.iter_batches(limits.SPEED_IMAGES, columns=["pixels"]):
                 if batch.num_rows:
                     return pixels_of(batch["pixels"], size)

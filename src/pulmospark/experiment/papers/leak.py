@@ -99,7 +99,7 @@ def leaky_arm(
         }
     )
     pipeline.run_train(marked, leak, spark, quiet=quiet)
-    evaluation = pipeline.run_evaluate(marked, leak, spark, quiet=quiet).evaluation
+    evaluation = pipeline.run_evaluate(marked, leak, quiet=quiet).evaluation
     kin, parents = _kin(work)
     arm = LeakyArm(
         accuracy=_bare(evaluation.accuracy),

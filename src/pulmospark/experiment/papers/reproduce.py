@@ -18,6 +18,7 @@ from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import Split
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.data.cohort.split_summary import SplitResult
 from pulmospark.evaluation.intervals import wilson
 from pulmospark.evaluation.results import Figure
@@ -25,7 +26,7 @@ from pulmospark.experiment import pipeline
 from pulmospark.experiment.papers.leak import LeakyArm, leaky_arm
 from pulmospark.experiment.papers.paper_comparison import beside_paper
 from pulmospark.experiment.papers.presets import LAYOUTS, Preset, eighty_twenty
-from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.experiment.run_folder import RunFolder, published
 from pulmospark.layouts.registry import data_sets
 
 RESULT = "reproduction.json"
@@ -75,14 +76,14 @@ class Reproduction(Record):
 
 
 def experiment_of(
-    preset: Preset, data: Path, out: Path, *, seed: int, processes: int
+    preset: Preset, data: Path, out: Path | StoreUri, *, seed: int, processes: int
 ) -> Experiment:
     """The preset as an experiment on the data sets of a folder.
 
     Args:
         preset: which.
         data: folder of the public data sets, side by side.
-        out: folder under which the run's folder is made.
+        out: folder under which the run's folder is made, or its address in a store.
         seed: of the split and the training.
         processes: that train together.
 
@@ -145,6 +146,19 @@ def reproduce(
         TrainingError: a training process failed.
     """
     check_per_class(preset, per_class)
+    with published(run):
+        return _reproduce(preset, experiment, run, spark, per_class=per_class, quiet=quiet)
+
+
+def _reproduce(
+    preset: Preset,
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    per_class: int | None,
+    quiet: bool,
+) -> Reproduction:
     pipeline.run_ingest(experiment, run, spark, quiet=quiet)
     parted = pipeline.run_split(experiment, run, spark, quiet=quiet)
     images = _images(parted)
@@ -153,7 +167,7 @@ def reproduce(
     experiment = experiment.model_copy(update={"expand": expand})
     expanded = pipeline.run_expand(experiment, run, spark, quiet=quiet)
     trained = pipeline.run_train(experiment, run, spark, quiet=quiet)
-    evaluation = pipeline.run_evaluate(experiment, run, spark, quiet=quiet).evaluation
+    evaluation = pipeline.run_evaluate(experiment, run, quiet=quiet).evaluation
     if experiment.audit.enabled:
         pipeline.run_audit(experiment, run, spark, quiet=quiet)
     leak = None

@@ -111,7 +111,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             **provenance(settings, seed=experiment.seed),
             "model_id": evaluated.model_id,
             "cohort_id": parted.cohort_id,
-            "commands": [f"pulmospark run {shlex.quote(str(run.root.resolve()))}"],
+            "commands": [f"pulmospark run {shlex.quote(str(run.place))}"],
         },
     )
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pulmospark.chunks.parts import read_part
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Floats, Hashes, Mask
 from pulmospark.core.schemas import Split
@@ -51,6 +52,29 @@ class FeatureWork:
                 schema=schemas.FEATURES,
             )
         }
+
+
+@dataclass(frozen=True)
+class ChosenFeatureWork(FeatureWork):
+    """Deep features of selected images; the others of a chunk are skipped."""
+
+    chosen: str = ""
+    """Parquet file with the column ``uri``"""
+    chosen_id: str = ""
+
+    def key(self, chunk: pa.Table) -> str:
+        """The network, the images and the selection."""
+        return hashing.value_id([super().key(chunk), self.chosen_id])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``features``."""
+        rows = chunk.filter(pc.is_in(chunk["uri"], _chosen(self.chosen, self.chosen_id)))
+        return super().__call__(rows) if rows.num_rows else {}
+
+
+@functools.lru_cache(maxsize=2)
+def _chosen(path: str, _chosen_id: str) -> pa.Array:
+    return read_part(Path(path), ["uri"])["uri"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -141,8 +165,8 @@ def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
 
 def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
     """A hash of each path, uint64 (n,), never 0."""
-    values = np.asarray(uris.to_pylist(), dtype=object)
-    return np.maximum(pd.util.hash_array(values), np.uint64(1))
+    digests = (hashlib.blake2b(uri.encode(), digest_size=8).digest() for uri in uris.to_pylist())
+    return np.maximum(np.frombuffer(b"".join(digests), np.uint64), np.uint64(1))
 
 
 @functools.lru_cache(maxsize=2)

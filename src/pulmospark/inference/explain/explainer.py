@@ -14,6 +14,7 @@ import numpy as np
 
 from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import UsageError
+from pulmospark.core.store_uri import place_of_text
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.explain.heat_map import HeatMap, relative_heat
@@ -179,4 +180,4 @@ def _read(bundle: Bundle | Path | str) -> Bundle:
     # Inside: it imports torch.
     from pulmospark.models.bundle.bundle import read_bundle  # noqa: PLC0415
 
-    return read_bundle(Path(os.fspath(bundle)).expanduser().absolute())
+    return read_bundle(place_of_text(os.fspath(bundle)))

@@ -22,6 +22,7 @@ from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.core.locations import check_local
 from pulmospark.core.records import Record
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.inference.export.check_images import CheckImages, images_for
@@ -63,7 +64,7 @@ class ExportResult(Record):
 
 
 def export_bundle(
-    bundle: Path, to: Format, target: Path, images: Sequence[str] = ()
+    bundle: Path | StoreUri, to: Format, target: Path, images: Sequence[str] = ()
 ) -> ExportResult:
     """Write a bundle in another program's format.
 
@@ -72,7 +73,7 @@ def export_bundle(
     bundle's network before it appears; an earlier export is replaced only then.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its address in a store.
         to: the format.
         target: file ending in ``.onnx``, or folder for OpenVINO's two files.
         images: to check it on: files, folders, patterns or sheets, of which up to
@@ -85,7 +86,7 @@ def export_bundle(
         PlatformError: the file's probabilities differ from the bundle's (nothing is
             written); a library is missing; no space, or no right to write there.
     """
-    read = read_bundle(check_local(bundle).expanduser().absolute())
+    read = read_bundle(bundle)
     target = check_local(target).expanduser().absolute()
     _check_target(target, to)
     chosen = images_for(read.config, images)

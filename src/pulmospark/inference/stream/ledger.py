@@ -1,7 +1,8 @@
 """The state of a stream: which files it took, which images it has seen, what is in progress.
 
 One SQLite file, written only by the driver; the planner of Spark's source reads it. An *entry* is
-scored and committed as a unit: the images of a micro-batch.
+scored and committed as a unit: the images of a micro-batch. What is committed stands in the
+tables: the state is their index, and learns from them what another machine has committed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS planned (
     entry INTEGER, place INTEGER, uri TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL, landed_ns INTEGER NOT NULL, problem TEXT,
-    PRIMARY KEY (entry, place)) WITHOUT ROWID;
+    etag TEXT, PRIMARY KEY (entry, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS output (table_id TEXT NOT NULL, batch INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS here (entry INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS taken (key INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS seen (image_id BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -50,19 +52,22 @@ class Arrival(NamedTuple):
     """A file that landed in the inbox, as it was when it was taken."""
 
     uri: str
-    """absolute path; bytes that are not UTF-8 appear as ``\\xNN``"""
+    """absolute path, whose bytes that are not UTF-8 appear as ``\\xNN``; or an address"""
     size_bytes: int
     modified_ns: int
     """since 1970, nanoseconds"""
     landed_ns: int
-    """when it got its name here, according to the file system; since 1970, nanoseconds"""
+    """when it got its name here, according to the file system or store; since 1970,
+    nanoseconds"""
     problem: str | None = None
     """a ``RejectReason`` found while listing"""
+    etag: str | None = None
+    """of an object in a store, where it takes the place of the time; ``None``: a file"""
 
     @property
     def key(self) -> int:
-        """64-bit hash of path, size and time, which identify the file."""
-        text = f"{self.uri}\0{self.size_bytes}\0{self.modified_ns}"
+        """64-bit hash of path, size and time or etag, which identify the file."""
+        text = f"{self.uri}\0{self.size_bytes}\0{self.etag or self.modified_ns}"
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
 
@@ -128,6 +133,8 @@ class StreamState:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure
         self._db.executescript(_TABLES)
+        with contextlib.suppress(sqlite3.OperationalError):  # a state of version 0.2 lacks it
+            self._db.execute("ALTER TABLE planned ADD COLUMN etag TEXT")
         self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
         # One of their images may have crashed the process: leave them to a Spark worker.
         self.left_here = self._one("SELECT count(*) FROM here")
@@ -176,7 +183,7 @@ class StreamState:
     def arrivals(self, entry: int) -> list[Arrival]:
         """The files of an entry that is not committed."""
         rows = self._all(
-            "SELECT uri, size_bytes, modified_ns, landed_ns, problem FROM planned "
+            "SELECT uri, size_bytes, modified_ns, landed_ns, problem, etag FROM planned "
             "WHERE entry = ? ORDER BY place",
             (entry,),
         )
@@ -198,40 +205,82 @@ class StreamState:
     def commit(
         self,
         entry: int,
-        parts: Sequence[str],
+        batch: int,
         image_ids: Iterable[str],
         again: Collection[Arrival],
     ) -> None:
-        """Commit an entry; from this point on its rows will appear, whatever happens.
+        """Record that an entry is committed.
 
         Args:
             entry: not committed yet.
-            parts: tables that have a part of it.
+            batch: its number in the tables, or that of the one before if it has no rows.
             image_ids: of its rows of predictions.
             again: files to be taken again later.
         """
         with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(
-                "UPDATE entries SET parts = ? WHERE entry = ?", (json.dumps(list(parts)), entry)
-            )
-            self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
-            self._db.execute("DELETE FROM here WHERE entry = ?", (entry,))
+            self._forget(entry)
+            self._db.execute("UPDATE output SET batch = ?", (batch,))
             self._db.executemany(
                 "INSERT INTO seen VALUES (?)",
                 [(bytes.fromhex(image_id),) for image_id in image_ids],
             )
             self._db.executemany("DELETE FROM taken WHERE key = ?", [(a.key,) for a in again])
 
+    @property
+    def output(self) -> tuple[str, int] | None:
+        """Id of the table of arrivals, and its last batch that is known here; ``None``: new."""
+        rows = self._all("SELECT table_id, batch FROM output")
+        return rows[0] if rows else None
+
+    def learn(
+        self, table_id: str, batch: int, taken: Iterable[int], image_ids: Iterable[str]
+    ) -> None:
+        """Take in batches of the tables that this state does not know.
+
+        What was planned is forgotten: it may be what these batches hold.
+
+        Args:
+            table_id: of the table of arrivals.
+            batch: the last one; 0: none, and what is planned stays.
+            taken: keys of the files of these batches.
+            image_ids: of their rows of predictions.
+        """
+        with self._held(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            query = "SELECT entry FROM entries WHERE ?"
+            open_entries = self._db.execute(query, (batch > 0,)).fetchall()
+            planned = [key for (entry,) in open_entries for key in self._keys(entry)]
+            self._db.executemany("DELETE FROM taken WHERE key = ?", ((key,) for key in planned))
+            for (entry,) in open_entries:
+                self._forget(entry)
+            self._db.execute("DELETE FROM output")
+            self._db.execute("INSERT INTO output VALUES (?, ?)", (table_id, batch))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO taken VALUES (?)", ((key,) for key in taken)
+            )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?)",
+                ((bytes.fromhex(image_id),) for image_id in image_ids),
+            )
+
     def unpublished(self) -> list[tuple[int, list[str]]]:
-        """Committed entries whose parts may not be in their tables yet."""
+        """Entries that version 0.2 has committed, and whose parts it may not have published."""
         rows = self._all("SELECT entry, parts FROM entries WHERE parts IS NOT NULL ORDER BY entry")
         return [(entry, json.loads(parts)) for entry, parts in rows]
 
-    def published(self, entry: int) -> None:
-        """Record that an entry's parts are in their tables."""
-        with self._held():
-            self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
+    def forget(self, entry: int) -> None:
+        """Remove an entry."""
+        with self._held(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._forget(entry)
+
+    def clear(self) -> None:
+        """Forget everything but the number of the last entry."""
+        with self._held(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in ("entries", "planned", "here", "taken", "seen", "output"):
+                self._db.execute(f"DELETE FROM {table}")
 
     def failed(self, entry: int) -> int:
         """Record that an entry's job failed; returns how often it has."""
@@ -245,8 +294,7 @@ class StreamState:
         middle = len(arrivals) // 2
         with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
-            self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
+            self._forget(entry)
             for half in (arrivals[:middle], arrivals[middle:]):
                 if half:
                     self._add(half)
@@ -258,16 +306,6 @@ class StreamState:
             rows = self._db.execute("SELECT key FROM taken ORDER BY key")
             return np.fromiter((key for (key,) in rows), np.int64, count)
 
-    def restore(self, last: int, image_ids: Iterable[str]) -> None:
-        """Fill a new state from the existing tables."""
-        with self._held(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("UPDATE last SET entry = max(entry, ?)", (last,))
-            self._db.executemany(
-                "INSERT OR IGNORE INTO seen VALUES (?)",
-                ((bytes.fromhex(image_id),) for image_id in image_ids),
-            )
-
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         with state_errors(self._path), self._lock:
@@ -278,10 +316,23 @@ class StreamState:
         (entry,) = self._db.execute("SELECT entry FROM last").fetchone()
         self._db.execute("INSERT INTO entries (entry) VALUES (?)", (entry,))
         self._db.executemany(
-            "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO planned (entry, place, uri, size_bytes, modified_ns, landed_ns, problem, "
+            "etag) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(entry, place, *arrival) for place, arrival in enumerate(arrivals)],
         )
         return int(entry)
+
+    def _forget(self, entry: int) -> None:
+        for table in ("entries", "planned", "here"):
+            self._db.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))
+
+    def _keys(self, entry: int) -> list[int]:
+        rows = self._db.execute(
+            "SELECT uri, size_bytes, modified_ns, landed_ns, problem, etag FROM planned "
+            "WHERE entry = ?",
+            (entry,),
+        )
+        return [Arrival(*row).key for row in rows]
 
     def _one(self, query: str, values: Sequence[object] = ()) -> int:
         with self._held():

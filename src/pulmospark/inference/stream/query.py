@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
 from pulmospark.chunks import error_from
-from pulmospark.core import limits, schemas
+from pulmospark.core import limits, schemas, stream_limits
 from pulmospark.core.errors import PlatformError, PulmosparkError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.stream.ledger import Arrival
@@ -76,6 +77,8 @@ class StreamQuery:
         self._failure: Exception | None = None
         self._failures = 0
         self._ended = 0
+        self._unavailable: tuple[float, float] | None = None
+        """since when images cannot be read, and the next pause, seconds"""
 
     def start(self) -> None:
         """Begin with the first entry that is not committed."""
@@ -127,7 +130,8 @@ class StreamQuery:
         """Restart after a failure; an entry that fails repeatedly is split.
 
         Raises:
-            PulmosparkError: a task's error, or too many failures.
+            PulmosparkError: a task's error, too many failures, or images that cannot be read for
+            longer than ``STORE_PATIENCE_S``.
         """
         failure, query = self._failure, self._query
         if failure is None and query is not None:
@@ -139,7 +143,9 @@ class StreamQuery:
         self._failures += 1
         cause = job_failure(failure or RuntimeError("the query ended without an error message"))
         if isinstance(cause, SourceUnavailableError):
-            raise cause  # not caused by an image, so no entry is split
+            self._wait_for_source(cause)  # not caused by an image, so no entry is split
+            self.start()
+            return
         if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
             raise PlatformError(
                 f"Spark's jobs fail repeatedly: {cause.message}", detail=cause.detail
@@ -147,6 +153,18 @@ class StreamQuery:
         for entry in self._store.state.open_entries()[:1]:  # the one in progress
             self._split(entry)
         self.start()
+
+    def _wait_for_source(self, cause: SourceUnavailableError) -> None:
+        """Pause, longer each time; raise once no image has been read for too long."""
+        now = time.monotonic()
+        if self._unavailable is None:
+            self._unavailable = (now, stream_limits.STORE_PAUSE_S)
+        since, pause_s = self._unavailable
+        if now + pause_s > since + stream_limits.STORE_PATIENCE_S:
+            raise cause
+        time.sleep(pause_s)
+        self._failures -= 1
+        self._unavailable = (since, min(2 * pause_s, stream_limits.STORE_PAUSE_S_MAX))
 
     def _split(self, entry: int) -> None:
         """Find an image that crashes its worker: halve what fails twice, reject a single image."""
@@ -191,6 +209,7 @@ class StreamQuery:
         committed, done, again = commit(self._store, entry, scored, self._is_young)
         if arrivals:
             self._failures = self._ended = 0
+            self._unavailable = None
         self._heard(committed, done, again)
 
 

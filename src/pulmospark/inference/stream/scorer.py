@@ -27,8 +27,10 @@ from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import read_pixels
 from pulmospark.layouts.base import ListingNotes
+from pulmospark.layouts.stored import objects_below
 from pulmospark.layouts.walk import FoundFile, walk
 from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.store.uri import StoreUri
 
 FILE = "engine.json"
 
@@ -38,18 +40,22 @@ class FolderSample:
     """Images below a folder, evenly spaced over the first few thousand.
 
     Attributes:
-        folder: absolute.
+        folder: absolute path, or an address in a store.
         settings: of the bundle's standard image.
         count: maximum number of images.
     """
 
-    folder: Path
+    folder: Path | StoreUri
     settings: IngestSettings
     count: int = limits.PARITY_IMAGES
 
     @cached_property
     def _files(self) -> Sequence[FoundFile]:
-        listed = walk(self.folder, ListingNotes())
+        listed = (
+            objects_below(self.folder, ListingNotes())
+            if isinstance(self.folder, StoreUri)
+            else walk(self.folder, ListingNotes())
+        )
         readable = [
             file for file in islice(listed, limits.STREAM_SAMPLE_FILES) if not file.problem
         ]

@@ -1,4 +1,4 @@
-"""Scores images as they land in a folder, with a bundle, into growing tables."""
+"""Scores images as they land in a folder or a store, with a bundle, into growing tables."""
 
 from __future__ import annotations
 
@@ -9,45 +9,28 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
-from pulmospark.config.inference import PrecisionPolicy
-from pulmospark.config.stream import StreamSettings
 from pulmospark.core import limits
-from pulmospark.core.errors import InputError
-from pulmospark.core.locations import check_local
-from pulmospark.core.provenance import provenance
 from pulmospark.core.records import Record
-from pulmospark.inference.batch.scorer import with_heat_maps
 from pulmospark.inference.batch.tasks import Scorer
-from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
-from pulmospark.inference.stream.folders import check_places
-from pulmospark.inference.stream.inbox import Inbox
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.metrics import StreamMetrics
+from pulmospark.inference.stream.output import STATE, open_output, work_folder
+from pulmospark.inference.stream.plan import StreamPlan
 from pulmospark.inference.stream.query import StreamQuery, commit, jvm_errors
-from pulmospark.inference.stream.scorer import FolderSample, stream_scorer
 from pulmospark.inference.stream.source import SourceSpec
-from pulmospark.inference.stream.store import (
-    INNER,
-    STATE,
-    Committed,
-    StreamStore,
-    check_folder,
-    open_store,
-)
+from pulmospark.inference.stream.store import Committed, StreamStore
 from pulmospark.inference.stream.tasks import StreamWork
 from pulmospark.layouts.notes import printable
-from pulmospark.layouts.walk import absolute
-from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.background_start import started_early
 from pulmospark.spark.preflight import preflight
 from pulmospark.spark.session import slots
+from pulmospark.store.patience import patiently
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,8 +44,10 @@ class StreamResult(Record):
 
     model_config = ConfigDict(frozen=True)
 
-    folder: Path
-    """of the output"""
+    folder: Path | None
+    """of the output; ``None``: it is in a store"""
+    address: str | None
+    """of the output in a store"""
     bundle: Path
     model_id: str
     images: int
@@ -80,82 +65,6 @@ class StreamResult(Record):
     latency_p99_s: float | None
 
 
-@dataclass(frozen=True)
-class StreamPlan:
-    """A stream, checked as far as possible without Spark."""
-
-    bundle: Bundle
-    inbox: Path
-    target: Path
-    settings: StreamSettings
-    precision: PrecisionPolicy
-    sample: Path | None
-    """folder of images to check a lower precision on; ``None``: the inbox"""
-
-    def identity(self) -> dict[str, Any]:
-        """What all rows have in common."""
-        return {"model_id": self.bundle.model_id}
-
-    def record(self) -> dict[str, Any]:
-        """The record written to the output's folder."""
-        settings = {
-            "bundle": str(self.bundle.folder),
-            "inbox": printable(str(self.inbox)),
-            **self.settings.model_dump(mode="json"),
-        }
-        return {"classes": self.bundle.config.classes, "provenance": provenance(settings)}
-
-    def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
-        """Prepare the engine; takes seconds for the first stream into a folder."""
-        sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
-        scorer, precision = stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
-        if (kinds := self.settings.heat_maps) is not None:
-            engines, folder = self.target / INNER / "engines", self.target / HEAT_FOLDER
-            scorer = with_heat_maps(scorer, self.bundle, engines, kinds, target=folder)
-        return scorer, precision
-
-
-def plan_stream(
-    bundle: Path,
-    inbox: str,
-    target: Path,
-    settings: StreamSettings | None = None,
-    *,
-    precision: PrecisionPolicy = "auto",
-    sample: Path | None = None,
-) -> StreamPlan:
-    """Check a stream before any expensive work.
-
-    Args:
-        bundle: folder of the bundle.
-        inbox: folder that images land in.
-        target: folder of the output.
-        settings: of the stream.
-        precision: of the network's arithmetic; below float32 only if a check passes.
-        sample: folder with images like those that will land, for that check; ``None``: the
-            images in the inbox at the start.
-
-    Raises:
-        BundleError: the bundle is missing or damaged.
-        UsageError: ``target`` is not a stream's output or belongs to another bundle, another
-            stream writes to it, or one folder contains the other.
-        InputError: ``inbox`` or ``sample`` is not a folder on this machine.
-    """
-    folder, out = check_places(inbox, target)
-    if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
-        raise InputError(f"--sample {sample}: no such folder: name one with images")
-    plan = StreamPlan(
-        bundle=read_bundle(check_local(bundle).expanduser().absolute()),
-        inbox=folder,
-        target=out,
-        settings=settings or StreamSettings(),
-        precision=precision,
-        sample=sample,
-    )
-    check_folder(out, plan.identity())
-    return plan
-
-
 def run_stream(
     plan: StreamPlan,
     session: AbstractContextManager[SparkSession],
@@ -168,12 +77,13 @@ def run_stream(
     """Score images as they land, until ``stop`` is set.
 
     ``plan.target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``), ``rejects``
-    (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``). At any moment, any
-    reader of Parquet finds each image in ``predictions`` once, whatever was killed before.
+    (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``), which are Delta tables.
+    At any moment a reader finds each image in ``predictions`` once, whatever was killed before;
+    on a disk, also a reader of Parquet files.
 
     Args:
-        plan: see :func:`plan_stream`.
-        session: opened once the folder's lock is held: ``spark_session(...)``, or
+        plan: see :func:`.plan.plan_stream`.
+        session: opened once the output's lock is held: ``spark_session(...)``, or
             ``contextlib.nullcontext(spark)``. Until it is ready, images are scored in this
             process.
         once: stop when every file in the inbox has its row.
@@ -183,14 +93,15 @@ def run_stream(
         report: called with a line of progress every ten seconds, unless nothing happened.
 
     Raises:
-        UsageError: another stream writes to the folder, or it belongs to another bundle.
+        UsageError: another stream writes to the output, or it belongs to another bundle.
         InputError: the inbox cannot be listed.
+        SourceUnavailableError: a store failed for longer than a stream waits for it.
         PlatformError: Spark ended, or its jobs fail repeatedly; no space, or no right to
             write there.
     """
     begun = time.monotonic()
     measured = metrics or StreamMetrics()
-    with open_store(plan.target, plan.identity(), plan.record) as store:
+    with open_output(plan.target, plan.identity(), plan.record) as store:
         stopped, report = stop or threading.Event(), report or _ignore_line
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
@@ -201,9 +112,16 @@ def run_stream(
                 report(f"stream: {precision.line()}")
                 if not stopped.is_set():
                     run.until(spark, stopped, once=once)
+    return _result(plan, measured, precision, time.monotonic() - begun)
+
+
+def _result(
+    plan: StreamPlan, measured: StreamMetrics, precision: PrecisionOutcome, seconds: float
+) -> StreamResult:
     latency = measured.latency()
     return StreamResult(
-        folder=plan.target,
+        folder=plan.target if isinstance(plan.target, Path) else None,
+        address=None if isinstance(plan.target, Path) else str(plan.target),
         bundle=plan.bundle.folder,
         model_id=plan.bundle.model_id,
         images=measured.images,
@@ -211,7 +129,7 @@ def run_stream(
         repeats=measured.repeats,
         precision=precision,
         restarts=measured.restarts,
-        seconds=round(time.monotonic() - begun, 3),
+        seconds=round(seconds, 3),
         latency_median_s=None if latency is None else round(latency[0], 4),
         latency_p99_s=None if latency is None else round(latency[1], 4),
     )
@@ -235,7 +153,7 @@ class _Run:
     ) -> None:
         config = plan.bundle.config
         self._plan, self._store, self._metrics, self._report = plan, store, metrics, report
-        self._inbox = Inbox(plan.inbox, plan.settings, store.state.taken())
+        self._inbox = plan.opened_inbox(store)
         self._heard: queue.SimpleQueue[tuple[Sequence[Arrival], Sequence[Arrival]]] = (
             queue.SimpleQueue()
         )
@@ -247,7 +165,7 @@ class _Run:
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
             settings=plan.settings.reading(config.ingest),
-            inbox=str(plan.inbox),
+            inbox=str(plan.inbox) if isinstance(plan.inbox, Path) else None,
             phantoms_only=config.phantoms and not plan.settings.allow_phantom_model,
         )
         # An unfinished entry may hold an image that crashed the process: it waits for a Spark
@@ -267,7 +185,7 @@ class _Run:
         arrivals = self._inbox.take(limits.STREAM_EARLY_IMAGES)
         if arrivals:
             entry = self._store.state.plan(arrivals, here=True)
-            scored = dict(self._work.score(arrivals))
+            scored = patiently(lambda: dict(self._work.score(arrivals)))
             committed, done, again = commit(self._store, entry, scored, self._is_young)
             self._metrics.committed(committed, ())
             for arrival in done:
@@ -281,14 +199,15 @@ class _Run:
         return self._inbox.unchanged_s(arrival) < self._plan.settings.patience_s
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
-        state = str(self._plan.target / INNER / STATE)
-        preflight(spark, reads=[str(self._plan.inbox)], folder=self._plan.target / INNER)
+        work, inbox = work_folder(self._plan.target), self._plan.inbox
+        reads = [str(inbox)] if isinstance(inbox, Path) else []
+        preflight(spark, reads=reads, folder=work)
         with jvm_errors():
             at_once = slots(spark)
         return StreamQuery(
             spark,
             self._store,
-            SourceSpec(state, at_once, self._work.to_json()),
+            SourceSpec(str(work / STATE), at_once, self._work.to_json()),
             source=self._work.source,
             is_young=self._is_young,
             heard=self._on_committed,

@@ -1,55 +1,62 @@
-"""The output folder of a stream: tables that are consistent for any reader at any time.
+"""The tables of a stream's output: each batch is in them once, whatever was killed and when.
 
     stream.json                   record of the stream
-    predictions/, rejects/,       one Parquet file per entry and table, complete as soon as it
-    repeats/                      appears, and never changed
-    _stream/                      lock, state, staged parts, engine
+    predictions/, rejects/,       Delta tables, to which each batch adds at most one file; on a
+    repeats/                      disk also readable without the log
+    _stream/arrivals/             Delta table: one row per file, and the commits of the stream
 
-An entry is committed in three steps:
+A batch is committed in four steps:
 
-1. Its parts are written to ``_stream/staged`` and synced to disk.
-2. One transaction records in the state that the entry is committed, and its images.
-3. Its parts are renamed into their tables.
+1. Its parts are written; on a disk aside, so that no reader sees them yet.
+2. Its files' rows are written, and added to ``arrivals`` with the batch's number as application
+   transaction: the log's entry is the commit. Two streams cannot commit the same number.
+3. The index of this machine learns of it (:mod:`.ledger`).
+4. Its parts are added to their tables, with the same number.
 
-If killed before step 2, the entry is scored again and its staged parts are deleted. If killed
-later, the next start repeats step 3, which skips parts that are already renamed.
+If killed before step 2, the batch never happened. If killed later, the next start repeats steps 3
+and 4, on any machine: a table that has the number has the part.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import io
+import re
 import threading
+import uuid
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.chunks import parts_of, write_empty, write_part
-from pulmospark.core import files, schemas
+from pulmospark.chunks import part_bytes
+from pulmospark.core import schemas
+from pulmospark.core import stream_limits as limits
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.locks import hold_lock
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.rows import file_of
-from pulmospark.inference.stream.ledger import Arrival, DamagedStateError, StreamState
+from pulmospark.inference.stream.ledger import Arrival, StreamState
+from pulmospark.inference.stream.upkeep import keep_up
+from pulmospark.store.append_log import AppendLog, NewFile
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.places import Place
 
-RECORD = "stream.json"
-"""marks a folder as the output of a stream"""
 INNER = "_stream"
 """folder for everything other than tables; readers skip it because of its name"""
-STATE = "state.sqlite"
+ARRIVALS = f"{INNER}/arrivals"
+APPLICATION = "pulmospark-stream"
+"""whose transactions the batches are, in the tables' logs"""
 
 SCHEMAS = {
     "rejects": schemas.REJECTS,
     "repeats": schemas.REPEATS,
     "predictions": schemas.PREDICTIONS,
 }
-"""table -> schema, in the order in which an entry's parts appear"""
+"""table -> schema, in the order in which a batch's parts appear"""
+_PART = re.compile(r"(arrivals|predictions|rejects|repeats)-(\d{10})-[0-9a-f]{8}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,32 @@ class Committed:
 
 
 class StreamStore:
-    """The folder, while its lock is held. Created by :func:`open_store`."""
+    """The tables of an output with their index. Created by :func:`.output.open_output`."""
 
-    def __init__(self, folder: Path, state: StreamState, step: Callable[[str], None]) -> None:
-        self.folder, self.state = folder, state
+    def __init__(self, place: Place, state: StreamState, step: Callable[[str], None]) -> None:
+        self.state = state
+        self._place, self._step = place, step
         self._lock = threading.Lock()
-        self._step = step
-        self._staged = folder / INNER / "staged"
+        self._arrivals = AppendLog(place, ARRIVALS, APPLICATION)
+        self._logs = {table: AppendLog(place, table, APPLICATION) for table in SCHEMAS}
+
+    def open(self) -> None:
+        """Open the logs, publish what is committed, and bring the index up to date.
+
+        Raises:
+            InputError: a log is damaged, or a committed part is missing.
+            SourceUnavailableError: the store fails.
+        """
+        for table, log in self._logs.items():
+            log.open(SCHEMAS[table], self._unlogged(table))
+        self._arrivals.open(schemas.ARRIVALS)
+        batch = self._arrivals.batch
+        if batch and any(log.batch < batch for log in self._logs.values()):
+            self._publish(batch, self._parts_of(batch))
+        if self._place.renames:
+            for left in self._place.names(f"{INNER}/staged"):
+                self._place.remove(f"{INNER}/staged/{left}")
+        self._learn(batch)
 
     def commit(
         self, entry: int, scored: Mapping[str, pa.Table], again: Collection[str] = ()
@@ -87,7 +113,9 @@ class StreamStore:
 
         Raises:
             ValueError: a file of the entry has no row, or duplicate rows.
+            UsageError: another stream writes to the same output.
             PlatformError: no space, or no right to write there.
+            SourceUnavailableError: the store fails.
         """
         with self._lock:  # of two entries with the same image only one may count it as new
             return self._commit(entry, scored, again)
@@ -99,48 +127,147 @@ class StreamStore:
         _check_complete(entry, scored, arrivals, again)
         rows = dict(scored)
         rows |= self._new_and_repeated(rows, arrivals)
-        parts = [table for table in SCHEMAS if table in rows and rows[table].num_rows]
-        with files.disk_errors(self.folder):
-            for table in parts:
-                staged = self._staged / _name(table, entry)
-                write_part(rows[table].select(SCHEMAS[table].names).cast(SCHEMAS[table]), staged)
-                _sync(staged)
-                self._step(f"{table} staged")
-            _sync(self._staged)
-            images = rows["predictions"]["image_id"].to_pylist() if "predictions" in rows else []
-            self._step("staged")
-            self.state.commit(entry, parts, images, [arrivals[uri] for uri in again])
+        batch = self._arrivals.batch
+        parts: dict[str, NewFile] = {}
+        if len(arrivals) > len(again):
+            batch += 1
+            for table in SCHEMAS:
+                if table in rows and rows[table].num_rows:
+                    parts[table] = self._stage(table, batch, rows[table])
+                    self._step(f"{table} staged")
+            self._record(batch, arrivals, rows, parts)
             self._step("committed")
-            self._publish(entry, parts)
+        images = rows["predictions"]["image_id"].to_pylist() if "predictions" in rows else []
+        self.state.commit(entry, batch, images, [arrivals[uri] for uri in again])
+        self._step("indexed")
+        self._publish(batch, parts)
+        if parts and batch % limits.STREAM_UPKEEP_BATCHES == 0:
+            keep_up(self._place, [ARRIVALS, *SCHEMAS])
         counts = {table: rows[table].num_rows if table in rows else 0 for table in SCHEMAS}
         return Committed(
             entry, counts["predictions"], counts["rejects"], counts["repeats"], len(again)
         )
 
-    def recover(self) -> None:
-        """Publish committed parts, and delete staged parts that are not committed."""
-        with files.disk_errors(self.folder):
-            for entry, parts in self.state.unpublished():
-                self._publish(entry, parts)
-            for left in self._staged.iterdir():
-                left.unlink()
+    def _stage(self, table: str, batch: int, rows: pa.Table) -> NewFile:
+        """Write a part where readers do not see it: aside, or where no log names it."""
+        data = part_bytes(rows.select(SCHEMAS[table].names).cast(SCHEMAS[table]))
+        name = _name(table, batch)
+        self._place.write(self._staged(table, name), data)
+        return NewFile(name, len(data), rows.num_rows)
 
-    def _publish(self, entry: int, parts: Collection[str]) -> None:
-        for table in parts:
-            staged = self._staged / _name(table, entry)
-            target = self.folder / table / _name(table, entry)
-            if staged.exists():
-                os.replace(staged, target)  # noqa: PTH105 - the atomic one
-            elif not target.exists():
-                raise InputError(
-                    f"{target}: is committed but missing: restore it, or start in a new folder "
-                    "with --out"
-                )
+    def _record(
+        self,
+        batch: int,
+        arrivals: Mapping[str, Arrival],
+        rows: Mapping[str, pa.Table],
+        parts: Mapping[str, NewFile],
+    ) -> None:
+        """Commit a batch: from this point on its rows will appear, whatever happens."""
+        held: dict[str, set[str]] = {}
+        for table, part in parts.items():
+            for uri in rows[table]["uri"].to_pylist():
+                held.setdefault(arrival_of(uri, arrivals), set()).add(part.name)
+        listed = [
+            {
+                "batch": batch,
+                "uri": uri,
+                "size_bytes": arrivals[uri].size_bytes,
+                "modified_ns": arrivals[uri].modified_ns,
+                "etag": arrivals[uri].etag,
+                "parts": sorted(names),
+            }
+            for uri, names in held.items()
+        ]
+        data = part_bytes(pa.Table.from_pylist(listed, schema=schemas.ARRIVALS))
+        name = _name("arrivals", batch)
+        self._place.write(f"{ARRIVALS}/{name}", data)
+        self._step("recorded")
+        if not self._arrivals.append([NewFile(name, len(data), len(listed))], batch):
+            raise UsageError(
+                f"{self._place}: another stream writes there, and was faster: stop one of the two"
+            )
+
+    def _publish(self, batch: int, parts: Mapping[str, NewFile]) -> None:
+        """Add the parts of a committed batch to their tables; what is there stays."""
+        for table, part in parts.items():
+            if self._place.renames:
+                try:
+                    self._place.rename(self._staged(table, part.name), f"{table}/{part.name}")
+                except ObjectMissingError:
+                    self._size(table, part.name)  # an earlier start has renamed it
+            self._logs[table].append([part], batch)
             self._step(f"{table} published")
-        for table in parts:
-            _sync(self.folder / table)
-        self.state.published(entry)
-        self._step("published")
+
+    def _parts_of(self, batch: int) -> dict[str, NewFile]:
+        """The parts of a committed batch, in the order in which they appear."""
+        names = {
+            name
+            for rows in self._rows(ARRIVALS, batch - 1, ["batch", "parts"])
+            for row in rows
+            if row["batch"] == batch
+            for name in row["parts"]
+        }
+        parts = {}
+        for name in sorted(names, key=lambda name: [*SCHEMAS].index(name.partition("-")[0])):
+            table = name.partition("-")[0]
+            if self._logs[table].batch < batch:
+                parts[table] = NewFile(name, self._size(table, name))
+        return parts
+
+    def _size(self, table: str, name: str) -> int:
+        for key in (self._staged(table, name), f"{table}/{name}"):
+            try:
+                return self._place.size(key)
+            except ObjectMissingError:
+                continue
+        raise InputError(
+            f"{self._place}/{table}/{name}: is committed but missing: restore it, or start in a "
+            "new folder with --out"
+        )
+
+    def _staged(self, table: str, name: str) -> str:
+        return f"{INNER}/staged/{name}" if self._place.renames else f"{table}/{name}"
+
+    def _unlogged(self, table: str) -> Iterator[NewFile]:
+        """Parts of version 0.2, which wrote no log; read only where there is none."""
+        if self._place.renames:
+            for name in self._place.names(table):
+                if name.startswith(f"{table}-") and name.endswith(".parquet"):
+                    yield NewFile(name, self._place.size(f"{table}/{name}"))
+
+    def _learn(self, batch: int) -> None:
+        """Have the index take in the batches that it does not know."""
+        known = self.state.output
+        after = known[1] if known and known[0] == self._arrivals.table_id else 0
+        if known and (known[0] != self._arrivals.table_id or after > batch):
+            self.state.clear()  # of an output that was there before
+            known, after = None, 0
+        if known and after == batch:
+            return
+        files = ["batch", "uri", "size_bytes", "modified_ns", "etag"]
+        taken = (
+            Arrival(row["uri"], row["size_bytes"], row["modified_ns"], 0, etag=row["etag"]).key
+            for rows in self._rows(ARRIVALS, after, files)
+            for row in rows
+        )
+        images = (
+            row["image_id"]
+            for rows in self._rows("predictions", after, ["image_id"])
+            for row in rows
+        )
+        self.state.learn(self._arrivals.table_id, batch, taken, images)
+
+    def _rows(self, table: str, after: int, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
+        """Rows of a table, file by file, but for those of files of earlier batches."""
+        log = self._arrivals if table == ARRIVALS else self._logs[table]
+        names = []
+        for name in log.files():
+            match = _PART.fullmatch(name)  # files of several batches have names of other programs
+            if match is None or int(match[2]) > after:
+                names.append(name)
+        for data in self._place.read_many(f"{table}/{name}" for name in names):
+            with pq.ParquetFile(io.BytesIO(data)) as file:
+                yield file.read(columns).to_pylist()
 
     def _new_and_repeated(
         self, scored: Mapping[str, pa.Table], arrivals: Mapping[str, Arrival]
@@ -202,140 +329,6 @@ def _repeat(row: Mapping[str, Any], arrival: Arrival, now: datetime) -> dict[str
     }
 
 
-def _ignore(step: str) -> None:
-    del step
-
-
-@contextlib.contextmanager
-def open_store(
-    folder: Path,
-    identity: Mapping[str, Any],
-    record: Callable[[], Mapping[str, Any]],
-    *,
-    step: Callable[[str], None] = _ignore,
-) -> Iterator[StreamStore]:
-    """Lock and open a stream's output folder, and recover from a killed stream.
-
-    Args:
-        folder: absolute; created if missing.
-        identity: what all rows of the tables have in common, such as the bundle's id.
-        record: returns the rest of the folder's record; called when it is created.
-        step: called at each step of a commit, for tests that end the process there.
-
-    Raises:
-        UsageError: the folder is not a stream's output, or another stream is writing to it.
-        InputError: a part of a table is missing.
-        PlatformError: no space, or no right to write there.
-    """
-    check_folder(folder, identity)
-    inner = folder / INNER
-    with files.disk_errors(folder):
-        (inner / "staged").mkdir(parents=True, exist_ok=True)
-    with _locked(inner / "lock", folder):
-        check_folder(folder, identity)
-        with files.disk_errors(folder):
-            for table, schema in SCHEMAS.items():
-                (folder / table).mkdir(exist_ok=True)
-                if not (folder / table / "empty.parquet").is_file():
-                    write_empty(schema, folder / table)  # readers find the columns from the start
-            if not (folder / RECORD).is_file():
-                files.write_json(folder / RECORD, {"stream": dict(identity), **record()})
-        with files.disk_errors(folder):
-            state = _state_of(folder)
-        store = StreamStore(folder, state, step)
-        try:
-            store.recover()
-            yield store
-        finally:
-            store.state.close()
-
-
-def check_folder(folder: Path, identity: Mapping[str, Any] | None = None) -> None:
-    """Check that a folder is unused, or a stream's output.
-
-    Args:
-        folder: of the output.
-        identity: of the stream; ``None``: not known yet.
-
-    Raises:
-        UsageError: it is not a stream's output, or belongs to another bundle.
-    """
-    if (folder / RECORD).is_file():
-        stream = files.read_json(folder / RECORD).get("stream", {})
-        if identity is not None and stream.get("model_id") != identity["model_id"]:
-            raise UsageError(
-                f"{folder}: belongs to the bundle {str(stream.get('model_id'))[:12]}, not to "
-                f"{identity['model_id'][:12]}: choose another --out"
-            )
-        return
-    if folder.exists() and (not folder.is_dir() or set(_names(folder)) - {INNER, *SCHEMAS}):
-        raise UsageError(f"{folder}: is not a stream output folder: choose another --out")
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
-
-
-def check_free(folder: Path) -> None:
-    """Check that no stream is writing to a folder.
-
-    Raises:
-        UsageError: a stream is writing to it.
-    """
-    lock = folder / INNER / "lock"
-    if lock.is_file():
-        with _locked(lock, folder):
-            pass
-
-
-@contextlib.contextmanager
-def _locked(path: Path, folder: Path) -> Iterator[None]:
-    with files.disk_errors(folder):
-        path.touch()
-    with hold_lock(path, folder, writer="stream"):
-        yield
-
-
-def _state_of(folder: Path) -> StreamState:
-    """The state; if missing or damaged, a new one rebuilt from the tables."""
-    path = folder / INNER / STATE
-    if path.is_file():
-        # Only damage: a sound state on a faulty disk knows more than the tables.
-        with contextlib.suppress(DamagedStateError):
-            return StreamState(path)
-    _remove(path)  # with its log, which SQLite would use for the new one
-    # Under another name, so that an unfinished one is not mistaken for a complete one.
-    aside = path.with_name(f"{STATE}.new")
-    _remove(aside)
-    state = StreamState(aside)
-    last = 0
-    for table in SCHEMAS:
-        for part in parts_of(folder / table):
-            number = part.stem.rpartition("-")[2]
-            last = max(last, int(number) if number.isdigit() else 0)
-            if table == "predictions":
-                images = pq.read_table(part, columns=["image_id"])["image_id"].to_pylist()
-                state.restore(last, images)
-    state.restore(last, ())
-    state.close()
-    os.replace(aside, path)  # noqa: PTH105 - the atomic one
-    _sync(path.parent)
-    return StreamState(path)
-
-
-def _remove(database: Path) -> None:
-    for end in ("-wal", "-shm", ""):
-        Path(f"{database}{end}").unlink(missing_ok=True)
-
-
-def _name(table: str, entry: int) -> str:
-    return f"{table}-{entry:010d}.parquet"
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _name(table: str, batch: int) -> str:
+    """Unique: of two streams that stage the same batch neither may overwrite the other's part."""
+    return f"{table}-{batch:010d}-{uuid.uuid4().hex[:8]}.parquet"

@@ -19,7 +19,7 @@ import simplejpeg
 from pulmospark.chunks import error_row, settle_worker
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
-from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.provenance import now_utc
 from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.inference.batch.cautions import Checks
@@ -30,6 +30,9 @@ from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import Piece
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 CHANGED = "changed"
 """name of the table of files that changed while being read"""
@@ -135,9 +138,7 @@ class StreamWork:
         )
         yield from ((name, rows) for name, rows in tables.items() if rows.num_rows)
         # Checked after reading: a file unchanged since the listing was complete then.
-        changed = [
-            arrival.uri for arrival in files if arrival.problem is None and _changed(arrival)
-        ]
+        changed = changed_uris([arrival for arrival in files if arrival.problem is None])
         if changed:
             yield CHANGED, pa.table({"uri": changed})
 
@@ -167,6 +168,23 @@ def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
         schema=_ARROW_SCHEMA,
     )
     settle_worker()
+
+
+def changed_uris(files: Sequence[Arrival]) -> list[str]:
+    """Those that differ by now from what was listed; one that is gone keeps its result.
+
+    Raises:
+        SourceUnavailableError: a store fails.
+    """
+    stored = [arrival for arrival in files if is_store_uri(arrival.uri)]
+    now = find_many(parse_uri(arrival.uri, error=InputError) for arrival in stored)
+    changed = [
+        arrival.uri
+        for arrival, found in zip(stored, now, strict=True)
+        if not isinstance(found, ObjectMissingError)
+        and (found.size_bytes, found.etag) != (arrival.size_bytes, arrival.etag)
+    ]
+    return changed + [a.uri for a in files if not is_store_uri(a.uri) and _changed(a)]
 
 
 def _changed(arrival: Arrival) -> bool:

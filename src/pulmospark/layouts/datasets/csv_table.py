@@ -27,9 +27,9 @@ from pulmospark.layouts.parsing.sheet import (
 from pulmospark.layouts.parsing.sheet_encoding import known_encoding
 from pulmospark.layouts.stored import objects_named
 from pulmospark.layouts.walk import absolute, files_like, find_file, is_image, walk
-from pulmospark.store.uri import is_store_uri, parse_uri
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
-_SHEET_ENDS = (".csv", ".tsv")
+SHEET_ENDS = (".csv", ".tsv")
 _SHEETS_LOOKED_AT = 20
 
 
@@ -49,7 +49,8 @@ class CsvTable(Layout):
             for what in GUESSES
         },
         "encoding": "of the sheet, such as cp1251; UTF-8, UTF-16 and Windows-1252 are detected",
-        "root": "folder that the paths are relative to, absolute or relative to the sheet's",
+        "root": "folder that paths are relative to, absolute or relative to the sheet's, or an "
+        "address in a store",
         "outside": "'refuse' (default) absolute paths outside the root, or 'follow' them",
         "files_without_row": "'list' (default) images below the root without a row, or only "
         "'count' them",
@@ -90,7 +91,7 @@ class CsvTable(Layout):
         notes.columns.update(
             {what: (column.name, column.is_guessed) for what, column in columns.items()}
         )
-        place = _Place(root, follow, source_name)
+        place = _Place(root, follow, source_name, _stored_root(options))
         index = _read(sheet, columns, place, notes)
         stored = [key for key in index if is_store_uri(key)]
         matching = match_rows([key for key in index if not is_store_uri(key)], root, notes)
@@ -100,7 +101,7 @@ class CsvTable(Layout):
                 return True
             return is_image("/".join((str(root), *parts)), parts[-1])
 
-        for file in walk(root, notes, wanted):
+        for file in walk(root, notes, wanted) if place.stored is None else ():
             key = matching.files.get(canonical(file.parts))
             if key is not None or lists:
                 yield index.row(file, canonical(file.parts) if key is None else key, source_name)
@@ -119,11 +120,19 @@ class CsvTable(Layout):
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
         """The root; its images become rows unless ``files_without_row`` says otherwise."""
         lists = self.choice(options, "files_without_row", ("list", "count")) == "list"
+        lists = lists and _stored_root(options) is None
         return _root(folder.parent if folder.is_file() else folder, options), lists
 
 
 def _root(home: Path, options: Mapping[str, str]) -> Path:
-    return absolute(home / Path(options.get("root", ".")).expanduser())
+    named = "." if _stored_root(options) else options.get("root", ".")
+    return absolute(home / Path(named).expanduser())
+
+
+def _stored_root(options: Mapping[str, str]) -> StoreUri | None:
+    """The address that cells are relative to; ``None``: they are paths of this machine."""
+    named = options.get("root", "")
+    return parse_uri(named) if is_store_uri(named) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class _Place:
     root: Path
     follow_outside: bool
     source: str
+    stored: StoreUri | None = None
+    """address that cells are relative to, in the place of ``root``"""
 
     def key(self, cell: str) -> str | None:
         """Path of a cell below the root; an absolute path that does not exist stays absolute, and
@@ -144,6 +155,9 @@ class _Place:
         """
         if is_store_uri(cell):
             return str(parse_uri(cell.strip(), error=InputError))
+        if self.stored is not None:
+            path = next(iter(cell_paths(cell)), "").replace("\\", "/")
+            return str(self.stored / path) if path else ""
         keys = [self._below(path) for path in cell_paths(cell)]
         if len(keys) < 2:
             return keys[0] if keys else ""
@@ -175,7 +189,7 @@ def _fitting(folder: Path) -> list[Path]:
 
 
 def _sheets(folder: Path) -> tuple[str, ...]:
-    return files_like(folder, lambda name: name.lower().endswith(_SHEET_ENDS))
+    return files_like(folder, lambda name: name.lower().endswith(SHEET_ENDS))
 
 
 def _folders_among(index: MetadataIndex, matching: Matching, root: Path) -> dict[str, str]:

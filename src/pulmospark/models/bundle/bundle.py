@@ -34,6 +34,7 @@ from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.files import whole_folder, write_json, write_text
 from pulmospark.core.hashing import bytes_id, file_id, value_id
 from pulmospark.core.locations import check_local
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.models.bundle.card import CardFacts, render_card
 from pulmospark.models.bundle.config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.bundle.feature_distance import FeatureDistance
@@ -52,6 +53,9 @@ from pulmospark.models.bundle.files import (
     json_of,
 )
 from pulmospark.models.zoo.catalogue import check_size
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.folders import fetch_folder
+from pulmospark.store.store import open_store
 
 if TYPE_CHECKING:
     import torch
@@ -219,24 +223,55 @@ def _finite_tensors(network: Network) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def bundle_folder(folder: Path) -> Path:
-    """The bundle folder: the folder itself, or the bundle of a run folder."""
+def bundle_folder(folder: Path | StoreUri) -> Path:
+    """The bundle folder: the folder itself, or the bundle of a run folder.
+
+    One in a store is copied to this machine's cache once.
+
+    Raises:
+        UsageError: it is a remote address of another kind.
+        InputError: nothing is at the address, or more than a bundle.
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(folder, StoreUri):
+        return _fetched(folder)
+    folder = check_local(folder).expanduser().absolute()
     inside = folder / "bundle"
     is_run = not (folder / MANIFEST).exists() and (inside / MANIFEST).is_file()
     return inside if is_run else folder
 
 
-def read_bundle(folder: Path) -> Bundle:
+def _fetched(uri: StoreUri) -> Path:
+    inside = uri / "bundle"
+    is_run = not _exists(uri / MANIFEST) and _exists(inside / MANIFEST)
+    return fetch_folder(
+        inside if is_run else uri,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
+    )
+
+
+def _exists(uri: StoreUri) -> bool:
+    try:
+        open_store(uri).head(uri.key)
+    except ObjectMissingError:
+        return False
+    return True
+
+
+def read_bundle(folder: Path | StoreUri) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
     If the bundle is replaced while reading, it is read again. ``folder`` may be a run folder that
-    contains a bundle.
+    contains a bundle, on this machine or in a store.
 
     Raises:
-        UsageError: ``folder`` is a remote address such as ``s3://...``.
+        UsageError: ``folder`` is a remote address of another kind, such as ``hdfs://...``.
+        InputError: nothing is at its address in a store.
+        SourceUnavailableError: the store fails.
         BundleError: it is missing, damaged, incomplete, has extra files, or a newer format.
     """
-    folder = bundle_folder(check_local(folder))
+    folder = bundle_folder(folder)
     for _ in range(limits.BUNDLE_READ_TRIES):
         before = _identity(folder)
         try:

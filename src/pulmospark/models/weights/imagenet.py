@@ -20,6 +20,7 @@ from pulmospark.core.download import Progress
 from pulmospark.core.errors import InputError, PlatformError
 from pulmospark.core.files import disk_errors, whole_file, write_text
 from pulmospark.core.hashing import file_id
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.models.weights.download import fetch
 from pulmospark.models.weights.local_files import (
     SUM_END,
@@ -54,7 +55,7 @@ class WeightsOrigin:
 def load_imagenet(
     network: Network,
     *,
-    source: Path | None = None,
+    source: Path | StoreUri | None = None,
     hub: bool = True,
     on_progress: Progress | None = None,
 ) -> WeightsOrigin:
@@ -89,7 +90,7 @@ def load_imagenet(
 def find_weights(
     name: str,
     *,
-    source: Path | None = None,
+    source: Path | StoreUri | None = None,
     hub: bool = True,
     on_progress: Progress | None = None,
 ) -> Path:

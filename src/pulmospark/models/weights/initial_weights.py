@@ -12,6 +12,7 @@ import torch
 
 from pulmospark.config.train import TrainSettings
 from pulmospark.core.errors import UsageError
+from pulmospark.core.store_uri import StoreUri
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.weights.imagenet import WeightsOrigin, load_imagenet
 from pulmospark.models.zoo.catalogue import entry
@@ -48,14 +49,16 @@ def load_start(
     return load_imagenet(network, source=settings.weights_path)
 
 
-def load_bundle(network: Network, folder: Path, classes: Sequence[str]) -> WeightsOrigin:
+def load_bundle(
+    network: Network, folder: Path | StoreUri, classes: Sequence[str]
+) -> WeightsOrigin:
     """Load the weights of a bundle's backbone, and of its head if the classes are the same.
 
     Classes in another order count as the same: the head's rows are reordered.
 
     Args:
         network: from ``zoo.build``; changed in place.
-        folder: of the bundle.
+        folder: of the bundle, or its address in a store.
         classes: of the network, in the order of its output.
 
     Returns:

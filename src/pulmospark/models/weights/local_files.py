@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 
-from pulmospark.core import machine
+from pulmospark.core import limits, machine
 from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.locations import path_of_variable
+from pulmospark.core.store_uri import StoreUri, is_store_uri, parse_uri
 from pulmospark.models.zoo.entry import WeightsFile, ZooEntry
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.folders import fetch_file
 
 VARIABLE = "PULMOSPARK_WEIGHTS"
 """environment variable: a folder with files of ImageNet weights"""
 
 SUM_END = ".sha256"
 """suffix of the file with the SHA-256 of a weights file"""
+
+_ENDS = (".safetensors", ".pth")
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
@@ -24,24 +31,28 @@ def cache_folder() -> Path:
     return machine.cache_folder() / "weights"
 
 
-def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
+def find_local(known: ZooEntry, source: Path | StoreUri | None = None) -> Path | None:
     """Path of a file with a network's ImageNet weights on this machine; ``None`` if there is none.
 
     Args:
         known: the network.
         source: a file, or a folder with the files listed in the zoo; ``None``: the folder of
-            ``PULMOSPARK_WEIGHTS``, then the cache.
+            ``PULMOSPARK_WEIGHTS``, then the cache. Both may be addresses in a store, whose file is
+            copied to this machine once.
 
     Raises:
         UsageError: the zoo has no ImageNet weights for this network, or ``source`` does not
             exist.
         PlatformError: ``source`` has none, or ``PULMOSPARK_WEIGHTS`` is not a folder.
+        SourceUnavailableError: the store fails.
     """
     if not known.weights:
         raise UsageError(f"{known.name}: no ImageNet weights exist: use weights = 'none'")
     if source is not None:
         return _in_source(known, source)
-    named = path_of_variable(VARIABLE)
+    named = _of_variable()
+    if isinstance(named, StoreUri):
+        return _in_source(known, named)
     if named is not None and not named.is_dir():
         raise PlatformError(f"{VARIABLE} is {str(named)!r}: no such folder; correct or unset it")
     if named is not None and (path := _in_folder(known, named)) is not None:
@@ -102,7 +113,14 @@ def _hashes(known: ZooEntry, path: Path) -> list[str]:
     return hashes
 
 
-def _in_source(known: ZooEntry, source: Path) -> Path:
+def _of_variable() -> Path | StoreUri | None:
+    text = os.environ.get(VARIABLE, "")
+    return parse_uri(text) if is_store_uri(text) else path_of_variable(VARIABLE)
+
+
+def _in_source(known: ZooEntry, source: Path | StoreUri) -> Path:
+    if isinstance(source, StoreUri):
+        return _in_store(known, source)
     if source.is_file():
         return source
     if not source.is_dir():
@@ -112,6 +130,17 @@ def _in_source(known: ZooEntry, source: Path) -> Path:
             f"{source}: no ImageNet weights of {known.name}: put {' or '.join(names(known))} there"
         )
     return path
+
+
+def _in_store(known: ZooEntry, source: StoreUri) -> Path:
+    """A copy of the object itself, or of one with a known name below the address."""
+    for uri in (source, *(source / name for name in names(known))):
+        if uri.name.endswith(_ENDS):
+            with contextlib.suppress(ObjectMissingError):
+                return fetch_file(uri, bytes_max=limits.WEIGHTS_FILE_BYTES_MAX)
+    raise PlatformError(
+        f"{source}: no ImageNet weights of {known.name}: put {' or '.join(names(known))} there"
+    )
 
 
 def _in_folder(known: ZooEntry, folder: Path) -> Path | None:

@@ -1,0 +1,87 @@
+"""Training of a run whose folder is in a store that waits 20 ms, against one on this disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import Options, Report, finish, goal, python, say, scratch
+from benchmarks.store import BUCKET, DELAY_MS, slow_server
+from pulmospark.phantoms.write import write_phantoms
+
+OF_LOCAL = 0.95
+_SETTINGS = (
+    *("--set", "train.model=basic_cnn", "--set", "train.weights=none"),
+    *("--set", "train.method=network"),
+)
+
+
+def measure(options: Options) -> Report:
+    """Whole commands ``pulmospark train``, in turn; the store's copy is fetched anew each time."""
+    small = options.small
+    rounds = options.repeats or (1 if small else 3)
+    epochs = 1 if small else 10
+    found: dict[str, dict[str, list[float]]] = {}
+    with scratch(options) as folder, slow_server(DELAY_MS):
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        write_phantoms(folder / "phantoms", seed=5, patients=options.patients)
+        runs = {"local disk": str(folder / "run"), "store at 20 ms": f"s3://{BUCKET}/run"}
+        for run in runs.values():
+            _prepared(folder / "phantoms", run)
+        train = ("-q", "--set", f"train.network.epochs={epochs}", *_SETTINGS)
+        for turn in range(rounds + 1):
+            for name, run in runs.items():
+                shutil.rmtree(folder / "cache/pulmospark/mirrors", ignore_errors=True)
+                wall, cpu = _measured(partial(_pulmospark, "train", run, *train))
+                if turn:  # the first writes the archive of Spark's classes
+                    found.setdefault(name, {"wall": [], "cpu": []})
+                    found[name]["wall"].append(wall)
+                    found[name]["cpu"].append(cpu)
+                    say(f"  {name}: {wall:.2f} s, {cpu:.2f} s of CPU")
+    return _report(options.patients, epochs, found)
+
+
+def _pulmospark(*arguments: str) -> float:
+    return finish(python("-m", "pulmospark", *arguments))[0]
+
+
+def _prepared(images: Path, run: str) -> None:
+    _pulmospark("ingest", str(images), "--out", run, "-q", "--engine", "local")
+    _pulmospark("split", run, "-q", "--engine", "local", *_SETTINGS)
+
+
+def _measured(program: Callable[[], float]) -> tuple[float, float]:
+    """Wall and CPU seconds of a child process."""
+    before = psutil.Process().cpu_times()
+    wall = program()
+    after = psutil.Process().cpu_times()
+    children = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    return wall, children
+
+
+def _report(patients: int, epochs: int, found: dict[str, dict[str, list[float]]]) -> Report:
+    local, stored = (
+        {kind: statistics.median(seconds) for kind, seconds in taken.items()}
+        for taken in found.values()
+    )
+    ratio = {kind: local[kind] / stored[kind] for kind in local}
+    rows = [
+        (name, f"{taken['wall']:.2f} s", f"{taken['cpu']:.2f} s")
+        for name, taken in zip(found, (local, stored), strict=True)
+    ]
+    return Report(
+        name="store_training",
+        title=f"`train` of {epochs} epochs on phantoms of {patients} synthetic patients",
+        head=["run folder", "wall", "CPU"],
+        rows=[*rows, ("ratio", f"{ratio['wall']:.2f}", f"{ratio['cpu']:.2f}")],
+        notes=[goal(f"store >= {OF_LOCAL} of local disk", ratio["wall"] >= OF_LOCAL)],
+        figures={"seconds": found, "ratio": ratio},
+    )

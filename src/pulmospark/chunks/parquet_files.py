@@ -1,0 +1,75 @@
+"""Parquet files on a disk and in a store, opened alike."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pulmospark.store.light_parts import whole_of
+from pulmospark.store.object_file import ObjectFile
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
+
+Place = Path | StoreUri
+"""of a file or folder: a path, or an address in a store"""
+
+
+def place_of(text: str) -> Place:
+    """The path or address that ``str`` gave."""
+    return parse_uri(text) if is_store_uri(text) else Path(text)
+
+
+def state_of(place: Place) -> tuple[int, int]:
+    """Time in ns and size in bytes: a file that was written anew has others.
+
+    Raises:
+        OSError: there is no such file.
+        ObjectMissingError: there is no such object.
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(place, StoreUri):
+        stored = open_store(place).head(place.key)
+        return stored.modified_ns, stored.size_bytes
+    facts = os.stat(place)  # noqa: PTH116
+    return facts.st_mtime_ns, facts.st_size
+
+
+@contextlib.contextmanager
+def open_parquet(
+    place: Place,
+    metadata: pq.FileMetaData | None = None,
+    state: tuple[int, int] | None = None,
+) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; of an object only what is asked for is read, in few requests.
+
+    Args:
+        place: of the file.
+        metadata: its footer, if it is known.
+        state: of :func:`state_of`, if it is known.
+
+    Raises:
+        OSError: it cannot be read.
+        pyarrow.ArrowInvalid: it is not a Parquet file.
+        ObjectMissingError: there is no such object.
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(place, StoreUri):
+        with (
+            ObjectFile(place, state) as source,
+            pq.ParquetFile(source, metadata=metadata, pre_buffer=True) as file,
+        ):
+            yield file
+        return
+    with pq.ParquetFile(place, metadata=metadata) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def open_whole(part: Path) -> Iterator[pq.ParquetFile]:
+    """Open a part of a table that may be a light one, with its pixels; as :func:`open_parquet`."""
+    with open_parquet(whole_of(part)) as file:
+        yield file

@@ -1,0 +1,33 @@
+"""Limits of work folders in stores, with their units and reasons; see :mod:`.limits`."""
+
+from __future__ import annotations
+
+LOG_BYTES_MAX = 16 * 1024
+"""bytes of a worker's log object, which is written anew with each line; then it begins another.
+That is some 100 chunks, and costs a few per cent of what they read."""
+
+LOG_LOOK_S = 1.0
+"""seconds between two looks of the driver at the workers' logs: a listing, and what has grown."""
+
+LIST_ROWS_MAX = 16 * 16_384
+"""files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
+whose footer a worker holds 250 kB."""
+
+WHOLE_BYTES_MAX = 1024 * 1024
+"""bytes of an object that is read at once where a reader asks for parts of it: at 20 ms to the
+first byte, two requests take longer."""
+
+DELETED_AT_ONCE = 1_000
+"""objects that are deleted with one request: S3's own limit."""
+
+LEASE_S = 20.0
+"""seconds without a sign of life after which another process takes a work folder over."""
+
+LEASE_BEAT_S = 5.0
+"""seconds between two signs of life; four may fail before the lease is lost."""
+
+ENGINE_FILES_MAX = 16
+"""files of a network's folder that a worker copies from the work folder: it has two or three."""
+
+ENGINE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of the same: those of VGG19, the largest network, are 560 MB."""
