@@ -26,7 +26,7 @@ from benchmarks.common import (
 from benchmarks.pictures import Pictures, pictures, write_images
 from benchmarks.score import DIFFERENT_FILES, link_images
 from benchmarks.stream_process import untrained_bundle
-from pulmospark.inference.batch.predict import PARTS
+from pulmospark.inference.batch.work_place import PARTS
 
 MINUTES = 10
 TOLERANCE = 0.1

@@ -36,7 +36,7 @@ from benchmarks.score import benchmark_bundle
 from pulmospark.chunks.parts import publish_table
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import write_log
-from pulmospark.store.store import read_many
+from pulmospark.store.prefetch import read_many
 from pulmospark.store.uri import StoreUri
 
 IMAGES = 2000

@@ -19,8 +19,9 @@ from pyspark.sql import SparkSession
 
 from bundles import write_untrained
 from cluster.small import gpus_of_tasks, write_pictures
-from pulmospark.inference.batch.predict import PARTS, plan_predict
+from pulmospark.inference.batch.predict import plan_predict
 from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.batch.work_place import PARTS
 from pulmospark.spark.gpus import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 

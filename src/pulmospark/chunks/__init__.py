@@ -18,7 +18,7 @@ from pulmospark.chunks.parts import (
     write_empty,
     write_part,
 )
-from pulmospark.chunks.run import run_chunks
+from pulmospark.chunks.run import finished_parts, run_chunks
 from pulmospark.chunks.task import Work, error_from, error_row, settle_worker
 from pulmospark.chunks.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
 
@@ -32,6 +32,7 @@ __all__ = [
     "error_from",
     "error_row",
     "evened",
+    "finished_parts",
     "link_parts",
     "listed_chunks",
     "merged_rows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from pulmospark.chunks.compaction import compact_parts, place_name, write_option
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import files, lake_limits, limits
 from pulmospark.core.delta_log import write_log
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import read_many
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -82,6 +84,35 @@ def read_part(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """
     with open_parquet(path) as file:
         return file.read(None if columns is None else list(columns))
+
+
+def read_parts(
+    places: Sequence[Place], columns: Sequence[str]
+) -> Iterator[tuple[Place, pa.Table]]:
+    """Read Parquet files one after the other, those in a store ahead of the caller.
+
+    Args:
+        places: of the files.
+        columns: to read.
+
+    Yields:
+        Each place, and its rows.
+
+    Raises:
+        OSError: a file cannot be read.
+        ObjectMissingError: an object is not there.
+        SourceUnavailableError: the store fails.
+    """
+    fetched = read_many((place, 0) for place in places if isinstance(place, StoreUri))
+    for place in places:
+        if not isinstance(place, StoreUri):
+            yield place, read_part(place, columns)
+            continue
+        content = next(fetched)
+        if isinstance(content, ObjectMissingError):
+            raise content
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            yield place, file.read(list(columns))
 
 
 def publish_table(

@@ -13,6 +13,7 @@ that does it (:mod:`.isolation`).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 
@@ -96,6 +97,23 @@ def _run_all(jobs: Jobs, units: Sequence[Unit]) -> list[Unit]:
         apart = isolation.pieces
         todo = [u for u in units if u.name not in jobs.done and u.place not in apart]
     return [piece for unit in units for piece in isolation.pieces.get(unit.place, [unit])]
+
+
+def finished_parts(folder: Place, tables: StoreUri | None = None) -> Iterator[list[Part]]:
+    """The parts of each chunk that an unfinished run has done; arguments of :func:`run_chunks`.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    if isinstance(folder, StoreUri):
+        records = StoredFolder.records(folder)
+        files: WorkFolder = StoredFolder(folder, tables or folder / "parts", folder, "")
+    else:
+        records = DiskFolder.records(folder)
+        files = DiskFolder(str(folder), "")
+    for record in records:
+        parts = json.loads(record)
+        yield [Part(table, files.part(file, table), rows) for table, file, rows in parts]
 
 
 @contextlib.contextmanager

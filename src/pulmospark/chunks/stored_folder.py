@@ -18,14 +18,9 @@ import pyarrow as pa
 
 from pulmospark.chunks.parts import write_part
 from pulmospark.core import store_limits
-from pulmospark.store.store import (
-    ConflictError,
-    ObjectMissingError,
-    Store,
-    StoredObject,
-    in_parallel,
-    open_store,
-)
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import Store, StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri
 
 TAG = "tag"
@@ -64,6 +59,14 @@ class StoredFolder:
         store.delete_below(runs.prefix)
         tag = _tag_of(store, folder)
         return cls(folder, tables or folder / "parts", runs / uuid.uuid4().hex, tag)
+
+    @staticmethod
+    def records(folder: StoreUri) -> Iterator[bytes]:
+        """The records of finished chunks."""
+        listed = open_store(folder).list((folder / "done").prefix)
+        for content in read_many((record.uri, record.size_bytes) for record in listed):
+            if isinstance(content, bytes):
+                yield content
 
     def errors(self) -> AbstractContextManager[None]:
         """Nothing: the store's own errors are ours already."""

@@ -131,6 +131,12 @@ class DiskFolder:
             run.mkdir()
         return cls(str(folder), str(run))
 
+    @staticmethod
+    def records(folder: Path) -> Iterator[bytes]:
+        """The records of finished chunks."""
+        with disk_errors(folder):
+            yield from (record.read_bytes() for record in folder.glob("*.done"))
+
     def errors(self) -> AbstractContextManager[None]:
         """A full disk, or no right to write there."""
         return disk_errors(Path(self.folder))

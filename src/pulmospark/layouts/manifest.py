@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.records import Record
-from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
+from pulmospark.layouts.list_writer import ListWriter, list_writer
 from pulmospark.layouts.manifest_rows import row_groups
 from pulmospark.layouts.sources import Source, open_source
+from pulmospark.layouts.walk import name_of_folder
 
 
 class SourceListing(Record):
@@ -83,15 +82,20 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
         PlatformError: the disk is full, or the target's folder is not writable.
     """
+    with list_writer(target) as writer:
+        return list_sources(sources, writer)
+
+
+def list_sources(
+    sources: Sequence[SourceSettings], writer: ListWriter
+) -> tuple[SourceListing, ...]:
+    """As :func:`write_manifest`, to a list that is open."""
     opened = [open_source(source) for source in sources]
     _check_apart(opened)
     names = _names(opened)
     listings: list[SourceListing] = []
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as aside, pq.ParquetWriter(aside, MANIFEST) as writer:
-            for group in row_groups(_all_rows(opened, names, listings)):
-                writer.write_table(group, row_group_size=group.num_rows)
+    for group in row_groups(_all_rows(opened, names, listings)):
+        writer.write(group)
     return tuple(listings)
 
 
@@ -187,7 +191,7 @@ def _names(sources: Sequence[Source]) -> tuple[str, ...]:
         if name is None:
             base = place.layout.name
             if place.layout.generic:
-                base = (place.folder.stem if place.folder.is_file() else place.folder.name) or base
+                base = name_of_folder(place.folder) or base
             base = base.replace(":", "-").strip() or place.layout.name
             name, number = base, 2
             while name.casefold() in taken:

@@ -23,8 +23,9 @@ from pyspark.sql import SparkSession
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.store_uri import StoreUri, is_store_uri, parse_uri
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import upload
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.store import open_store
 
 Stage = TypeVar("Stage", bound=Params)
 
@@ -63,7 +64,7 @@ def save_stage(
     # The params first: what has none is not loaded.
     for name in sorted(there, key=lambda name: not name.startswith(_PART)):
         store.delete((uri / name).key)
-    upload(store, [(path, (uri / name).key) for name, path in (files or {}).items()])
+    upload(uri, [(path, (uri / name).key) for name, path in (files or {}).items()])
     text = DefaultParamsWriter._get_metadata_to_save(stage, cast(Any, session))
     store.put((uri / _METADATA).key, f"{text}\n".encode())
     store.put((uri / _SUCCESS).key, b"")

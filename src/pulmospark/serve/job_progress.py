@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.inference.batch.predict import PARTS, work_of
+from pulmospark.inference.batch.work_place import PARTS, work_of
 
 
 class JobProgress:

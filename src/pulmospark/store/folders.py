@@ -1,40 +1,23 @@
-"""Folders of a store: fetched to this machine's disk, and published from it.
-
-A published table becomes, or replaces, a Delta table: its files are written under new names, and
-the log's entry is the commit, so that readers of the table see the old rows or the new ones. Files
-of older versions stay until somebody vacuums the table.
-"""
+"""Small folders of a store: fetched to this machine's disk, and put from it."""
 
 from __future__ import annotations
 
 import os
-import time
-import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from pulmospark.core import files, limits
-from pulmospark.core.delta_log import LOG, rows_of, schema_of
-from pulmospark.core.errors import InputError, SourceUnavailableError
+from pulmospark.core import files, limits, store_limits
+from pulmospark.core.errors import InputError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
-from pulmospark.core.safe_text import first_line
-from pulmospark.store.delta import check_delta, storage_options
-from pulmospark.store.store import (
-    ConflictError,
-    ObjectMissingError,
-    Store,
-    StoredObject,
-    open_store,
-)
-from pulmospark.store.uri import StoreUri
+from pulmospark.store.delta import check_delta
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.store import StoredObject, in_parallel, open_store
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 FETCHED = "fetched"
 """folder of the cache with what was fetched, by content"""
-STAGED = "staged"
-"""folder of the cache with what is about to be published"""
 
 
 def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
@@ -112,17 +95,57 @@ def plain_name(name: str) -> str:
     return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-")).lstrip(".")
 
 
-def staging_folder(uri: StoreUri) -> Path:
-    """Where this machine prepares what is to be published at an address; not created here."""
-    return cache_folder() / STAGED / value_id([str(uri)]) / "output"
+@lru_cache(maxsize=16)
+def folder_here(folder: str) -> Path:
+    """A small folder that workers read, such as a network's: fetched once, if it is in a store.
+
+    Args:
+        folder: its path, which is given back, or its address.
+
+    Raises:
+        InputError: there is no such folder, or it is too large.
+        SourceUnavailableError: the store fails.
+        PlatformError: no space, or no right to write in this machine's cache.
+    """
+    if not is_store_uri(folder):
+        return Path(folder)
+    return fetch_folder(
+        parse_uri(folder),
+        files_max=store_limits.ENGINE_FILES_MAX,
+        bytes_max=store_limits.ENGINE_BYTES_MAX,
+    )
 
 
-def check_target(uri: StoreUri, record: str) -> None:
+def put_files(
+    folder: Path, uri: StoreUri, *, last: str | None = None, but: str | None = None
+) -> None:
+    """Put the files below a folder at an address, each replaced as a whole.
+
+    Args:
+        folder: on this machine.
+        uri: where to.
+        last: name of the file that is written when all others are there.
+        but: files whose names begin so stay here.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    pairs = [
+        (path, (uri / str(path.relative_to(folder))).key)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not (but and path.name.startswith(but))
+    ]
+    upload(uri, [pair for pair in pairs if pair[0].name != last])
+    upload(uri, [pair for pair in pairs if pair[0].name == last])
+
+
+def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
     """Check, before any work, that something may be published at an address.
 
     Args:
         uri: the folder.
         record: name of the file that marks an earlier output, which may be replaced.
+        work: name of the folder that marks an unfinished output, which may be resumed.
 
     Raises:
         InputError: something else is there, or no such bucket.
@@ -132,7 +155,9 @@ def check_target(uri: StoreUri, record: str) -> None:
     try:
         store.head(f"{uri.prefix}{record}")
     except ObjectMissingError:
-        if (other := next(store.list(uri.prefix), None)) is not None:
+        other = next(store.list(uri.prefix), None)
+        begun = other and work and next(store.list((uri / work).prefix), None)
+        if other is not None and not begun:
             raise InputError(
                 f"{uri}: is not empty ({other.uri.key!r:.100}), and not an output of this kind: "
                 "choose another --out"
@@ -141,127 +166,15 @@ def check_target(uri: StoreUri, record: str) -> None:
     store.probe(uri.prefix)
 
 
-def publish_folder(folder: Path, uri: StoreUri, *, last: str) -> None:
-    """Publish a folder's tables and files at an address.
-
-    Each table is committed as a whole, each file replaced as a whole. A process that is killed
-    half-way leaves files that no table names, and publishes anew when it is run again.
-
-    Args:
-        folder: tables are its folders with a Delta log.
-        uri: where to.
-        last: name of the file that is written when all else is there.
-
-    Raises:
-        ConflictError: another writer committed at the same time.
-        SourceUnavailableError: the store fails.
-    """
-    store = open_store(uri)
-    plain: list[Path] = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).parts
-        if path.is_file() and not (folder / inside[0] / LOG).is_dir() and path.name != last:
-            plain.append(path)
-    for table in sorted(path.parent for path in folder.glob(f"*/{LOG}")):
-        commit_table(store, table, uri / table.name)
-    upload(store, [(path, f"{uri.prefix}{path.relative_to(folder)}") for path in plain])
-    store.put(f"{uri.prefix}{last}", (folder / last).read_bytes())
-
-
-def upload(store: Store, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:
+def upload(bucket: StoreUri, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:
     """Write files over objects, several at once; the etag of each.
 
     Args:
-        store: to write to.
+        bucket: any address in it.
         pairs: files and keys.
 
     Raises:
         SourceUnavailableError: the store fails.
     """
-    with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
-        return list(pool.map(lambda pair: store.put_file(pair[1], pair[0]), pairs))
-
-
-def commit_table(store: Store, table: Path, uri: StoreUri) -> int:
-    """Publish a table of this machine as the next version of the one at an address.
-
-    Args:
-        store: of the address.
-        table: folder of the table, with its log.
-        uri: of the table; created if missing.
-
-    Returns:
-        The version.
-
-    Raises:
-        ConflictError: another writer committed at the same time.
-        SourceUnavailableError: the store fails.
-    """
-    from deltalake import Schema  # noqa: PLC0415 - only where a store is written to
-    from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415
-    from deltalake.transaction import AddAction  # noqa: PLC0415
-
-    # New names: a file that an older version names must keep its content.
-    tag = uuid.uuid4().hex[:12]
-    parts = sorted(table.glob("*.parquet"))
-    names = {path: f"{path.stem}-{tag}.parquet" for path in parts}
-    upload(store, [(path, f"{uri.prefix}{name}") for path, name in names.items()])
-    now = int(time.time() * 1000)
-    counts = rows_of(table)
-    actions = [
-        AddAction(
-            name, path.stat().st_size, {}, now, True, f'{{"numRecords": {counts[path.name]}}}'
-        )
-        for path, name in names.items()
-    ]
-    try:
-        return _overwrite(uri, actions, Schema.from_arrow(schema_of(table)))
-    except CommitFailedError as error:
-        raise ConflictError(
-            f"{uri}: another writer committed at the same time ({first_line(error)}): run the "
-            "command again if its rows are to replace the other's"
-        ) from None
-    except (DeltaError, OSError) as error:
-        raise SourceUnavailableError(f"{uri}: cannot commit: {first_line(error)}") from None
-
-
-def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:
-    """Name of each file of a version of a Delta table -> its bytes.
-
-    Raises:
-        InputError: there is no such table or version.
-        SourceUnavailableError: the store fails.
-    """
-    check_delta(uri)
-    import pyarrow as pa  # noqa: PLC0415
-    from deltalake import DeltaTable  # noqa: PLC0415
-    from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
-
-    try:
-        opened = DeltaTable(str(uri), version=version, storage_options=storage_options(uri))
-        added = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
-    except TableNotFoundError:
-        raise InputError(f"{uri}: no such table in version {version}") from None
-    except (DeltaError, OSError) as error:
-        raise SourceUnavailableError(f"{uri}: cannot be read: {first_line(error)}") from None
-    return dict(zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True))
-
-
-def _overwrite(uri: StoreUri, actions: Any, schema: Any) -> int:
-    from deltalake import DeltaTable  # noqa: PLC0415
-    from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
-    from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
-
-    options = storage_options(uri)
-    try:
-        table = DeltaTable(str(uri), storage_options=options)
-    except TableNotFoundError:
-        try:
-            create_table_with_add_actions(str(uri), schema, actions, storage_options=options)
-        except DeltaError:
-            table = DeltaTable(str(uri), storage_options=options)  # another created it meanwhile
-        else:
-            return 0
-    table.create_write_transaction(actions, "overwrite", schema)
-    table.update_incremental()
-    return int(table.version())
+    store = open_store(bucket)
+    return in_parallel(lambda pair: store.put_file(pair[1], pair[0]), pairs)

@@ -22,8 +22,9 @@ from pulmospark.core import mirror_limits
 from pulmospark.core.errors import InputError, SourceUnavailableError, UsageError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.store_uri import StoreUri
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.published import NAME, Published, Writer, read_published
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, is_probe, open_store
+from pulmospark.store.store import Store, is_probe, open_store
 
 _LOG = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from pulmospark.core.errors import InputError, PlatformError, PulmosparkError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.store_uri import StoreUri
-from pulmospark.store.folders import commit_table, files_of_version, plain_name, upload
+from pulmospark.store.folders import plain_name, upload
 from pulmospark.store.lease import Lease, writing
 from pulmospark.store.light_parts import has_pixels, whole_of, write_light
+from pulmospark.store.publish import commit_table, files_of_version
 from pulmospark.store.published import (
     NAME,
     Published,
@@ -249,17 +250,17 @@ class Mirror:
         self._delete(record, units, gone)
 
     def _upload(self, name: str) -> Unit:
-        store = open_store(self.address)
         tables, plain = _content(self.folder, name)
-        etags = upload(store, [(self.folder / path, (self.address / path).key) for path in plain])
+        etags = upload(
+            self.address, [(self.folder / path, (self.address / path).key) for path in plain]
+        )
         return Unit(
             files={
                 path: ((self.folder / path).stat().st_size, etag or "")
                 for path, etag in zip(plain, etags, strict=True)
             },
             tables={
-                path: commit_table(store, self.folder / path, self.address / path)
-                for path in tables
+                path: commit_table(self.folder / path, self.address / path) for path in tables
             },
         )
 

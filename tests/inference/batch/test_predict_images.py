@@ -34,8 +34,9 @@ from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.inference.batch.dry_run import dry_run
 from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
-from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
+from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.batch.work_place import PARTS, work_of
 from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.layouts.base import ListingNotes

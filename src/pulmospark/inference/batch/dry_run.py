@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from pydantic import ConfigDict
 from pulmospark import chunks
 from pulmospark.config.inference import PrecisionPolicy
 from pulmospark.core import limits
-from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import list_inputs
-from pulmospark.inference.batch.predict import PARTS, PredictPlan, work_of
+from pulmospark.inference.batch.predict import PredictPlan
 from pulmospark.inference.batch.sinks.json_sink import RECORD
+from pulmospark.inference.batch.work_place import WorkPlace, work_of
 from pulmospark.layouts.base import ListingNotes, NotesSummary
+from pulmospark.store.store import is_there
 
 
 class DryRun(Record):
@@ -97,13 +97,13 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         files=files,
         rows=rows,
         problems=problems,
-        already=0 if plan.target is None else _already(work_of(plan.target), plan.bundle.model_id),
+        already=_already(plan),
         chunks=chunk_count,
         layout=plan.inputs.layout,
         notes=notes.summary(),
-        folder=None if plan.address else plan.target,
+        folder=plan.target,
         address=None if plan.address is None else str(plan.address),
-        replaces=plan.target is not None and (plan.target / RECORD).is_file(),
+        replaces=_replaces(plan),
     )
 
 
@@ -114,18 +114,33 @@ def _problems(manifest: Path) -> int:
         return sum(batch.num_rows - batch.column(0).null_count for batch in batches)
 
 
-def _already(work: Path, model_id: str) -> int:
+def _already(plan: PredictPlan) -> int:
     """Count the files and rows that an interrupted run finished with this model."""
-    count = 0
-    with disk_errors(work):
-        for record in (work / PARTS).glob("*.done"):
-            parts = json.loads(record.read_text(encoding="utf-8"))
-            paths = {table: work / PARTS / name for table, name, _ in parts}
-            scored = paths.get("predictions")
-            if scored is not None:
-                rows = pq.read_table(scored, columns=["uri", "model_id"])
-                if rows["model_id"][0].as_py() != model_id:
-                    continue
-                count += rows.num_rows - sum(1 for _ in later_frames(rows["uri"]))
-            count += sum(rows for table, _, rows in parts if table == "rejects")
+    if plan.address is not None:
+        work = WorkPlace(Path(), plan.address)
+    elif plan.target is not None:
+        work = WorkPlace(work_of(plan.target))
+    else:
+        return 0
+    return sum(
+        _scored_with(plan.bundle.model_id, parts)
+        for parts in chunks.finished_parts(work.parts, tables=plan.address)
+    )
+
+
+def _scored_with(model_id: str, parts: list[chunks.Part]) -> int:
+    """Files and rows of a chunk; 0 if another model scored them."""
+    count = sum(part.rows for part in parts if part.table == "rejects")
+    for part in parts:
+        if part.table == "predictions":
+            rows = chunks.read_part(part.place, ["uri", "model_id"])
+            if rows["model_id"][0].as_py() != model_id:
+                return 0
+            count += rows.num_rows - sum(1 for _ in later_frames(rows["uri"]))
     return count
+
+
+def _replaces(plan: PredictPlan) -> bool:
+    if plan.address is not None:
+        return is_there(plan.address / RECORD)
+    return plan.target is not None and (plan.target / RECORD).is_file()

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pulmospark.chunks.parts import parts_of
 from pulmospark.config.source import SourceSettings
-from pulmospark.core import files, schemas
+from pulmospark.core import files
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
 from pulmospark.inference.batch.path_patterns import expanded, within
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
+from pulmospark.layouts.list_writer import ListWriter, list_writer
 from pulmospark.layouts.manifest_rows import row_groups
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.stored import (
@@ -35,8 +34,10 @@ from pulmospark.layouts.walk import (
     glance,
     is_image,
     is_image_name,
+    name_of_folder,
     walk,
 )
+from pulmospark.store.archives import archive_folder, is_archive
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 IMAGE_COLUMNS = (
@@ -118,9 +119,9 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
     """Sort paths into files, folders, patterns and tables; lists only what patterns need.
 
     Args:
-        paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
-            the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
-            pattern stands for all its matches, as if each were named; see
+        paths: a file, a folder, a zip or tar archive, a pattern (``*``, ``?``, ``[]``, and ``**``
+            for any folders), the folder of an images table or of an ingest, or a CSV, TSV or
+            Parquet file. A pattern stands for all its matches, as if each were named; see
             :func:`pulmospark.inference.batch.path_patterns.expanded`.
         layout: of the folders, as ``ingest`` takes it; ``None``: that of a recognised public
             data set, whose masks are then skipped, else every image file in them; ``none``:
@@ -169,14 +170,22 @@ def list_inputs(
     notes: ListingNotes,
     progress: Progress | None = None,
 ) -> int:
-    """List the files into a Parquet file of ``core.schemas.MANIFEST``, one row group per chunk.
+    """List the files into a Parquet file of ``core.schemas.MANIFEST``; see :func:`list_into`."""
+    with list_writer(target) as writer:
+        return list_into(inputs, writer, notes, progress)
 
-    Holds in memory a chunk, the names of one folder, and 100 bytes per file named by a sheet or
-    the command.
+
+def list_into(
+    inputs: Inputs, writer: ListWriter, notes: ListingNotes, progress: Progress | None = None
+) -> int:
+    """List the files.
+
+    Holds in memory a row group, the names of one folder, and 100 bytes per file named by a sheet
+    or the command.
 
     Args:
         inputs: what to list, without its images tables.
-        target: the Parquet file.
+        writer: of the list.
         notes: receives anything unusual.
         progress: receives the number of files seen so far, unless a layout is read.
 
@@ -194,19 +203,18 @@ def list_inputs(
             for path in (*inputs.folders, *inputs.sheets)
         ]
         # Inside, as below: all layouts, of which single images need none.
-        from pulmospark.layouts.manifest import write_manifest  # noqa: PLC0415
+        from pulmospark.layouts.manifest import list_sources  # noqa: PLC0415
 
-        listings = write_manifest(sources, target)
+        listings = list_sources(sources, writer)
         for listing in listings:
             _add_notes(notes, listing.notes)
         return sum(listing.files for listing in listings)
     count = 0
-    with files.disk_errors(target), pq.ParquetWriter(target, schemas.MANIFEST) as writer:
-        for group in row_groups(_rows(inputs, notes)):
-            writer.write_table(group, row_group_size=group.num_rows)
-            count += group.num_rows
-            if progress is not None:
-                progress.to(count)
+    for group in row_groups(_rows(inputs, notes)):
+        writer.write(group)
+        count += group.num_rows
+        if progress is not None:
+            progress.to(count)
     if not count and not inputs.images:
         listed = (*inputs.folders, *inputs.stored_folders, *inputs.sheets)
         where = ", ".join(map(str, listed))
@@ -242,7 +250,9 @@ class _ByType:
 
     def add(self, path: Path, *, with_layout: bool) -> None:
         is_sheet = path.name.lower().endswith(SHEET_ENDS)
-        if path.is_dir():
+        if is_archive(path.name) and path.is_file():
+            self.folders[Path(archive_folder(str(path)))] = None
+        elif path.is_dir():
             parts = [] if with_layout else _table_parts(path)
             if not parts:
                 self.folders[path] = None
@@ -343,7 +353,7 @@ def ct_window_told(images: Path) -> str | None:
 
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     for folder in inputs.folders:
-        source = printable(folder.name) or _FILES_SOURCE
+        source = printable(name_of_folder(folder)) or _FILES_SOURCE
         for file in walk(folder, notes):
             yield row_of(file, source)
     seen: set[str] = set()

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.inference import ScoringSettings
-from pulmospark.core import files, limits
-from pulmospark.core.atomic_folders import sweep_inside
-from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.hashing import value_id
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import check_local
-from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import (
     Inputs,
-    crop_told,
-    ct_window_told,
-    list_inputs,
+    list_into,
     resolve_inputs,
 )
 from pulmospark.inference.batch.publish import Scored, Written, publish
@@ -37,23 +29,22 @@ from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
+from pulmospark.inference.batch.table_checks import check_phantoms, check_tables
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
+from pulmospark.inference.batch.work_place import WORK, WorkPlace, work_place
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
+from pulmospark.layouts.list_writer import list_writer
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
-from pulmospark.store.folders import check_target, publish_folder, staging_folder
+from pulmospark.store.archives import outermost
+from pulmospark.store.folders import check_target
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-PARTS = "parts"
-"""subfolder of the work folder with finished parts"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
-    """folder of the output; for an address in a store: where it is prepared on this machine"""
+    """folder of the output; ``None``: it goes to a store, or nowhere"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -76,19 +67,17 @@ class PredictPlan:
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction; used once"""
 
+    @property
+    def reading(self) -> IngestSettings:
+        """How files are read, of the bundle's standard image."""
+        return self.settings.reading(self.bundle.config.ingest)
+
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
-        with _work_folder(self.target) as work:
-            result = _run(self, workers_of(workers), work, quiet=quiet)
-            # Inside: what is scored is kept until it is published.
-            if self.address is not None and self.target is not None:
-                with Progress("publish", 1, "outputs", quiet=quiet) as progress:
-                    publish_folder(self.target, self.address, last=RECORD)
-                    progress.to(1)
-                shutil.rmtree(self.target, ignore_errors=True)
-        return result
+        with work_place(self.target, self.address) as work:
+            return _run(self, workers_of(workers), work, quiet=quiet)
 
 
 def predict(
@@ -168,71 +157,23 @@ def plan_predict(
     read = read_bundle(bundle)
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
-    _check_tables(inputs, read.config)
+    check_tables(inputs, read.config)
     if target_needed and target is None and not inputs.is_one_image:
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
     address = target if isinstance(target, StoreUri) else None
     if isinstance(target, StoreUri):
-        check_target(target, RECORD)
-        target = staging_folder(target)
+        check_target(target, RECORD, WORK)
+        target = None
     elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
-        _check_phantoms(inputs)
+        check_phantoms(inputs)
     return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
-
-
-def _check_phantoms(inputs: Inputs) -> None:
-    """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
-
-    for part in inputs.images:
-        known = "phantom" in pq.read_schema(part).names
-        rows = chunks.read_part(part, ["phantom"])["phantom"] if known else None
-        if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
-            raise InputError(
-                f"{part}: holds images that are not phantoms, but the model was trained on "
-                "phantoms: name another bundle, or give --allow-phantom-model"
-            )
-
-
-def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
-    """Refuse images tables whose images were prepared with other settings than the bundle's."""
-    for table, fit in inputs.fits.items():
-        if fit != config.fit:
-            raise InputError(
-                f"{table}: its images were resized with fit={fit!r}, but the model expects "
-                f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
-                "the files themselves"
-            )
-        if (crop := crop_told(Path(table))) != config.crop:
-            raise InputError(
-                f"{table}: its images were cropped with {crop!r}, but the model expects "
-                f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
-                "the files themselves"
-            )
-        window = ct_window_told(Path(table))
-        if window not in {None, config.ct_window}:
-            raise InputError(
-                f"{table}: its CT slices were windowed with {window!r}, but the model expects "
-                f"{config.ct_window!r}: ingest with --set ingest.ct_window={config.ct_window}, "
-                "or give the files themselves"
-            )
-    for table, equalise in inputs.equalised.items():
-        if equalise != config.equalise:
-            were, expected = (
-                "equalised" if flag else "not equalised" for flag in (equalise, config.equalise)
-            )
-            raise InputError(
-                f"{table}: its images were {were}, but the model expects images that were "
-                f"{expected}: ingest with --set ingest.equalise="
-                f"{str(config.equalise).lower()}, or give the files themselves"
-            )
 
 
 def decision_points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -268,87 +209,102 @@ def _check_target(target: Path) -> None:
         raise UsageError(f"{target}: is not a prediction output folder: choose another --out")
 
 
-def work_of(target: Path) -> Path:
-    """Folder next to an output in which a prediction works."""
-    return target.with_name(f".{target.name}.work")
-
-
-@contextlib.contextmanager
-def _work_folder(target: Path | None) -> Iterator[Path]:
-    """Next to the target, and kept after an error, so that the next run can resume."""
-    if target is None:
-        with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
-            yield Path(name)
-        return
-    work = work_of(target)
-    with files.disk_errors(target):
-        work.mkdir(parents=True, exist_ok=True)
-    with hold_lock(work / "lock", target, writer="prediction", needed=False):
-        sweep_inside(work)
-        try:
-            yield work
-        except BaseException:
-            if not (work / PARTS).is_dir():  # nothing for a next run to reuse
-                shutil.rmtree(work, ignore_errors=True)
-            raise
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool) -> PredictResult:
+def _run(
+    plan: PredictPlan, workers: chunks.Workers, work: WorkPlace, *, quiet: bool
+) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
-    manifest = work / "manifest.parquet"
-    seen = 0
-    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
-    workers.check(reads=roots, folder=work)
-    if plan.inputs.has_files:
-        with Progress("list files", 0, "files", quiet=quiet) as progress:
-            seen = list_inputs(plan.inputs, manifest, notes, progress)
-            progress.to(seen)
+    roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    workers.check(reads=roots, folder=work.shared)
+    seen, lists = _listed(plan, work, notes, quiet=quiet)
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     executor = workers.executor_for(total).for_networks()
-    of_files = chunks.evened([manifest], executor.slots, plan.chunk_files) if seen else []
+    of_files = chunks.evened(lists, executor.slots, plan.chunk_files)
     listed = time.perf_counter()
-    config = plan.bundle.config
-    standard = plan.settings.reading(config.ingest)
-    phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
+    scorer, precision = _scorer(plan, executor, work, of_files, of_images)
+    ready = time.perf_counter()
+    written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
+    written = replace(written, named_as_frames=_named_as_frames(lists))
+    scored = time.perf_counter()
+    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
+    if work.lease is not None:
+        work.lease.check()
+    return publish(_outcome(plan, notes, precision), written, total, seconds)
+
+
+def _listed(
+    plan: PredictPlan, work: WorkPlace, notes: ListingNotes, *, quiet: bool
+) -> tuple[int, list[Place]]:
+    """The number of files, and the lists of them."""
+    if not plan.inputs.has_files:
+        return 0, []
+    with (
+        Progress("list files", 0, "files", quiet=quiet) as progress,
+        list_writer(work.listing) as writer,
+    ):
+        seen = list_into(plan.inputs, writer, notes, progress)
+        progress.to(seen)
+    return seen, writer.files if seen else []
+
+
+def _scorer(
+    plan: PredictPlan,
+    executor: chunks.Executor,
+    work: WorkPlace,
+    of_files: list[chunks.Chunk],
+    of_images: list[chunks.Chunk],
+) -> tuple[Scorer, PrecisionOutcome]:
+    """What the workers score with, and how its precision was chosen."""
+    engines = work.here / "engines"
     scorer, precision = plan.prepared or prepare_scorer(
         plan.bundle,
-        work / "engines",
+        engines,
         plan.settings,
         plan.points,
-        ListedSample(of_files, of_images, standard),
-        images=total,
+        ListedSample(of_files, of_images, plan.reading),
+        images=sum(chunk.rows for chunk in (*of_files, *of_images)),
         kind="torch" if executor.has_gpus else None,
         in_place=executor.is_here,
     )
     if (kinds := plan.settings.heat_maps) is not None:
-        folder = heat_folder(work, scorer)
-        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
-    ready = time.perf_counter()
+        target = work.heat_maps(scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, engines, kinds, target=target)
+    return scorer if executor.is_here else work.for_workers(scorer), precision
+
+
+def _score(
+    plan: PredictPlan,
+    executor: chunks.Executor,
+    work: WorkPlace,
+    scorer: Scorer,
+    todo: tuple[list[chunks.Chunk], list[chunks.Chunk]],
+    *,
+    quiet: bool,
+) -> Written:
+    """Run the chunks of files and of images tables."""
+    of_files, of_images = todo
+    phantoms_only = plan.bundle.config.phantoms and not plan.settings.allow_phantom_model
+    standard = plan.reading
+    seen = sum(chunk.rows for chunk in of_files)
+    total = seen + sum(chunk.rows for chunk in of_images)
+    reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
-            work / PARTS,
+            work.parts,
             progress,
-            reads=[*roots, *reads_of(of_files)],
+            reads=[*reads, *map(outermost, reads_of(of_files))],
+            tables=work.address,
         )
         later = _Later(progress, seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
-        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
-    scored = time.perf_counter()
-    written = Written(
-        parts,
-        rows,
-        _named_as_frames(manifest) if seen else frozenset(),
-        None if scorer.heat is None else Path(scorer.heat.folder),
-    )
-    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = _outcome(plan, notes, precision)
-    return publish(outcome, written, total, seconds)
+        rows = chunks.run_chunks(
+            executor, of_rows, of_images, work.parts, later, tables=work.address
+        )
+    return Written(parts, rows, heat_maps=None if scorer.heat is None else scorer.heat.folder)
 
 
 def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
@@ -364,16 +320,14 @@ def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome
     )
 
 
-def heat_folder(work: Path, scorer: Scorer) -> Path:
-    """Folder of a work folder for heat maps; another network's are in another one."""
-    return work / HEAT_FOLDER / value_id(scorer.key())
-
-
-def _named_as_frames(manifest: Path) -> frozenset[str]:
+def _named_as_frames(lists: Sequence[Place]) -> frozenset[str]:
     """Files whose names end like that of a later frame; very rare."""
-    with pq.ParquetFile(manifest) as file:
-        batches = file.iter_batches(columns=["uri"])
-        return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
+    names: set[str] = set()
+    for place in lists:
+        with open_parquet(place) as file:
+            for batch in file.iter_batches(columns=["uri"]):
+                names.update(later_frames(batch.column(0)))
+    return frozenset(names)
 
 
 class _Later(Progress):

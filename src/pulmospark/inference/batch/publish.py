@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.parts import read_parts
 from pulmospark.core import files, limits, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
@@ -21,7 +24,8 @@ from pulmospark.inference.batch.cautions import NOT_ASSESSABLE, sentence
 from pulmospark.inference.batch.inputs import Inputs
 from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
 from pulmospark.inference.batch.sinks.base import Output, ResultSink
-from pulmospark.inference.batch.sinks.parquet_sink import SCHEMAS
+from pulmospark.inference.batch.sinks.json_sink import RECORD
+from pulmospark.inference.batch.sinks.parquet_sink import SCHEMAS, ParquetSink
 from pulmospark.inference.batch.sinks.registry import SINKS
 from pulmospark.inference.batch.tally import Tally
 from pulmospark.inference.decision_point import DecisionPoint
@@ -29,6 +33,8 @@ from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.store.commit import commit_files
+from pulmospark.store.folders import put_files
 from pulmospark.store.uri import StoreUri
 
 _NAMED_MAX = 100
@@ -45,9 +51,21 @@ class Scored:
     notes: ListingNotes
     precision: PrecisionOutcome
     address: StoreUri | None = None
-    """of the output in a store; the target is then where it is prepared"""
+    """of the output in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction"""
+
+    @property
+    def has_output(self) -> bool:
+        """Whether tables are written, to a disk or a store."""
+        return self.target is not None or self.address is not None
+
+    @property
+    def own_sinks(self) -> tuple[type[ResultSink], ...]:
+        """Those of every prediction; in a store the parts are committed where they lie."""
+        if not self.has_output:
+            return ()
+        return SINKS if self.address is None else tuple(s for s in SINKS if s is not ParquetSink)
 
     @property
     def fence(self) -> float | None:
@@ -63,38 +81,28 @@ class Written:
     of_files: Sequence[chunks.Part]
     of_images: Sequence[chunks.Part]
     """from rows of images tables; every row counts, whatever its frame"""
-    named_as_frames: frozenset[str]
+    named_as_frames: frozenset[str] = frozenset()
     """files whose names end like that of a later frame"""
-    heat_maps: Path | None = None
-    """folder with the heat maps that the tables name; ``None``: they were not requested"""
+    heat_maps: str | None = None
+    """folder or address with the heat maps that the tables name; ``None``: not requested"""
 
-    def by_table(self) -> dict[str, list[Path]]:
-        """The parts of each table, without duplicates."""
+    def by_table(self) -> dict[str, dict[Place, int]]:
+        """The parts of each table, without duplicates, and their rows."""
         parts = (*self.of_files, *self.of_images)
         return {
-            name: list(dict.fromkeys(part.path for part in parts if part.table == name))
+            name: {part.place: part.rows for part in parts if part.table == name}
             for name in SCHEMAS
         }
 
-    def link_heat_maps(self, folder: Path) -> int:
-        """Link the heat maps that the tables name into an output folder; returns how many."""
-        if self.heat_maps is None:
+    def later_frames(self, place: Place, rows: pa.Table) -> int:
+        """Count the predictions of a part that are not the first of their file."""
+        if place not in self._of_files:
             return 0
-        count = 0
-        for part in self.by_table()["predictions"]:
-            names = chunks.read_part(part, ["heat_map"])["heat_map"].to_pylist()
-            link_files(names, self.heat_maps, folder)
-            count += len(names)
-        return count
+        return sum(uri not in self.named_as_frames for uri in later_frames(rows["uri"]))
 
-    def later_frames(self) -> int:
-        """Count the predictions that are not the first of their file."""
-        paths = {part.path for part in self.of_files if part.table == "predictions"}
-        return sum(
-            uri not in self.named_as_frames
-            for path in paths
-            for uri in later_frames(chunks.read_part(path, ["uri"])["uri"])
-        )
+    @functools.cached_property
+    def _of_files(self) -> frozenset[Place]:
+        return frozenset(part.place for part in self.of_files)
 
 
 def publish(
@@ -114,11 +122,10 @@ def publish(
         PlatformError: no space, or no right to write there.
     """
     begun = time.perf_counter()
-    by_table = written.by_table()
+    by_table = {name: list(parts) for name, parts in written.by_table().items()}
     image = _image(scored, by_table) if scored.inputs.is_one_image else None
     tally = Tally(scored.bundle.config.classes, scored.points)
-    of_output = () if scored.target is None else SINKS
-    sinks = (*(sink() for sink in of_output), *scored.sinks)
+    sinks = (*(sink() for sink in scored.own_sinks), *scored.sinks)
     with contextlib.ExitStack() as stack:
         if scored.target is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
@@ -134,55 +141,69 @@ def publish(
             by_table,
             written.heat_maps is not None,
         )
-        heat_maps = written.link_heat_maps(folder)
-        _hand_over(output, sinks, tally)
-        if tally.images - written.later_frames() + tally.rejects != seen:
+        _hand_over(output, written, sinks, tally)
+        if tally.images - tally.later_frames + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has "
                 "duplicate rows; name each image once"
             )
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
-        result = result.model_copy(update={"heat_maps": heat_maps})
         record = _record(scored, result) if sinks else {}
         for sink in sinks:
             sink.finish(record)
             sink.close()
+        if scored.address is not None:
+            _publish_stored(scored.address, folder, written)
     return result
 
 
-def _hand_over(output: Output, sinks: Sequence[ResultSink], tally: Tally) -> None:
-    """Hand all rows to the sinks, in order; holds one row group in memory."""
+def _publish_stored(address: StoreUri, folder: Path, written: Written) -> None:
+    """Commit the tables, put the files next to them, and the record when all else is there."""
+    for name, parts in written.by_table().items():
+        rows = {place.name: count for place, count in parts.items()}
+        commit_files(address / name, rows, SCHEMAS[name])
+    put_files(folder, address, last=RECORD)
+
+
+def _hand_over(
+    output: Output, written: Written, sinks: Sequence[ResultSink], tally: Tally
+) -> None:
+    """Hand all rows to the sinks, in order; holds a few parts in memory."""
     for sink in sinks:
         sink.begin(output)
     takers: list[Tally | ResultSink] = [tally, *sinks]
-    for row in _rows(output.parts["predictions"], schemas.PREDICTIONS.names):
-        for taker in takers:
-            taker.prediction(row)
-    for row in _rows(output.parts["rejects"], schemas.REJECTS.names):
-        for taker in takers:
-            taker.reject(row)
+    for place, rows in read_parts(output.parts["predictions"], schemas.PREDICTIONS.names):
+        tally.later_frames += written.later_frames(place, rows)
+        if isinstance(place, Path) and written.heat_maps is not None:
+            link_files(rows["heat_map"].to_pylist(), Path(written.heat_maps), output.folder)
+        tally.heat_maps += len(rows) if written.heat_maps is not None else 0
+        for row in _rows(rows):
+            for taker in takers:
+                taker.prediction(row)
+    for _, rows in read_parts(output.parts["rejects"], schemas.REJECTS.names):
+        for row in _rows(rows):
+            for taker in takers:
+                taker.reject(row)
 
 
-def _rows(parts: Sequence[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
-    for part in parts:
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(limits.ROW_GROUP_ROWS, columns=columns):
-                yield from batch.to_pylist()
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(limits.ROW_GROUP_ROWS):
+        yield from batch.to_pylist()
 
 
-def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
+def _image(scored: Scored, by_table: dict[str, list[Place]]) -> Prediction | None:
     """Prediction of a single image; ``None``: it was rejected or has several slices, and the
     output folder says so."""
     if not by_table["predictions"]:
         row = chunks.read_part(by_table["rejects"][0]).to_pylist()[0]
-        if scored.target is None:
+        if not scored.has_output:
             raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
         return None
     part = by_table["predictions"][0]
     row, *more = chunks.read_part(part).to_pylist()
     if more:  # a CT in one file
-        if scored.target is None:
+        if not scored.has_output:
             raise UsageError(
                 f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
@@ -206,7 +227,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
             sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
         ),
         distance=row["distance"],
-        heat_map=None if scored.target is None else row["heat_map"],
+        heat_map=row["heat_map"] if scored.has_output else None,
         outside_lungs=row["outside_lungs"],
         hottest_tenth=row["hottest_tenth"],
     )
@@ -221,7 +242,7 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=None if scored.address else scored.target,
+        folder=scored.target,
         address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
@@ -241,6 +262,7 @@ def _result(
         distances=NOT_ASSESSABLE if scored.fence is None else "assessed",
         layout=scored.inputs.layout,
         notes=scored.notes.summary(),
+        heat_maps=tally.heat_maps,
         precision=scored.precision,
         seconds={name: round(value, 3) for name, value in seconds.items()},
         image=image,

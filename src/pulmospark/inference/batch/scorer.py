@@ -27,6 +27,7 @@ from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.bundle.feature_distance import FeatureDistance
+from pulmospark.store.uri import StoreUri
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome
 
 
 def with_heat_maps(
-    scorer: Scorer, bundle: Bundle, folder: Path, kinds: HeatMapFiles, *, target: Path
+    scorer: Scorer, bundle: Bundle, folder: Path, kinds: HeatMapFiles, *, target: Path | StoreUri
 ) -> Scorer:
     """A scorer that also writes heat maps.
 
@@ -101,7 +102,7 @@ def with_heat_maps(
         folder: for another engine, where the scoring one cannot compute maps; readable by every
             worker.
         kinds: of files.
-        target: folder for them.
+        target: folder for them, or its address in a store.
 
     Raises:
         UsageError: the network has no heat map.

@@ -20,6 +20,7 @@ class Tally:
     def __init__(self, classes: Sequence[str], points: Sequence[DecisionPoint]) -> None:
         self._points = [(point, classes.index(point.positive_class)) for point in points]
         self.images = self.rejects = 0
+        self.later_frames = self.heat_maps = 0
         self.predictions: Counter[str] = Counter()
         self.positive: Counter[str] = Counter()
         self.cautions: Counter[str] = Counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,7 @@ from pulmospark.inference.explain.files import HeatFiles
 from pulmospark.inference.explain.prepare import open_maps
 from pulmospark.inference.explain.seen import Seen, seen, seen_row
 from pulmospark.spark.task_cores import task_cores
+from pulmospark.store.uri import is_store_uri
 
 _COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
 
@@ -208,10 +210,21 @@ class FilesWork:
         Holds in memory a few batches of standard images, whatever the size of the chunk, and the
         bytes of a group of files (``limits.FETCH_BYTES``) or of one file.
         """
+        return self.work_on(chunk, self._fetched(chunk))
+
+    def prefetch(self, chunk: pa.Table) -> Iterator[Fetched]:
+        """Begin to read files; returns when the first group is there."""
+        fetched = self._fetched(chunk)
+        first = next(fetched, None)
+        return fetched if first is None else itertools.chain([first], fetched)
+
+    def work_on(self, chunk: pa.Table, fetched: Iterator[Fetched]) -> Mapping[str, pa.Table]:
+        """As a call, from files that are being read."""
+        del chunk
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
         answers: list[Answers] = []
-        for batch in self._decoded(chunk.to_pylist()):
+        for batch in self._decoded(fetched):
             rejects += batch.rejects
             if batch.images:
                 images += batch.images
@@ -221,11 +234,21 @@ class FilesWork:
             tables["predictions"] = self.scorer.predictions(images, Answers.joined(answers))
         return tables
 
-    def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
-        if self.scorer.engine.kind == "openvino" and task_cores() == 1:
-            # Network and decoder share a core: taking turns, they do not evict each other's cache.
-            return self._batches(fetch_ahead(rows, self.inbox))
-        return ahead(self._batches(fetch(rows, self.inbox)), limits.SCORING_BATCHES_AHEAD)
+    @property
+    def _takes_turns(self) -> bool:
+        """Network and decoder share a core: taking turns, they do not evict each other's cache."""
+        return self.scorer.engine.kind == "openvino" and task_cores() == 1
+
+    def _fetched(self, chunk: pa.Table) -> Iterator[Fetched]:
+        rows = chunk.to_pylist()
+        stored = any(is_store_uri(row["uri"]) for row in rows)
+        if self._takes_turns or stored:
+            return fetch_ahead(rows, self.inbox)
+        return fetch(rows, self.inbox)
+
+    def _decoded(self, fetched: Iterator[Fetched]) -> Iterator[_Batch]:
+        batches = self._batches(fetched)
+        return batches if self._takes_turns else ahead(batches, limits.SCORING_BATCHES_AHEAD)
 
     def _batches(self, files: Iterable[Fetched]) -> Iterator[_Batch]:
         batch = _Batch()

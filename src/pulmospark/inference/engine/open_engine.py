@@ -15,6 +15,7 @@ from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.openvino_engine import OpenVinoEngine
 from pulmospark.inference.engine.spec import TENSORS_FILE, Engine, EngineSpec
+from pulmospark.store.folders import folder_here
 
 _ENGINES_MAX = 4
 
@@ -50,6 +51,7 @@ def new_engine(spec: EngineSpec, threads: int = 1) -> Engine:
     """
     if threads < 1:
         raise UsageError(f"threads is {threads}: an engine needs at least 1")
+    spec = spec.model_copy(update={"folder": str(folder_here(spec.folder))})
     file = Path(spec.folder) / (IR_FILE if spec.kind == "openvino" else TENSORS_FILE)
     if not file.is_file():
         raise PlatformError(

@@ -50,7 +50,7 @@ class EngineSpec(Settings):
 
     kind: Kind
     folder: str
-    """folder with the engine's files; readable by every worker"""
+    """folder with the engine's files, readable by every worker, or its address in a store"""
     engine_id: str
     """SHA-256 of what the outputs depend on: network, outputs, precision, library"""
     model: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +17,8 @@ from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.explain.maps import MapOutput, Method
 from pulmospark.inference.explain.prepare import MapSpec
 from pulmospark.inference.explain.seen import Seen
+from pulmospark.store.folders import put_files
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 if TYPE_CHECKING:
     from pulmospark.inference.explain.heat_map import HeatMap
@@ -34,7 +38,7 @@ class HeatFiles:
     Attributes:
         maps: what computes them.
         classes: in the order of the logits.
-        folder: for the files; every worker can write there.
+        folder: for the files, where every worker can write, or its address in a store.
         kinds: of files.
     """
 
@@ -84,14 +88,17 @@ class HeatFiles:
 
     def _write(self, image_id: str, heat: HeatMap) -> dict[str, Any]:
         stem = image_id if _CONTENT_ID.fullmatch(image_id) else value_id([image_id])
-        paths = heat.save(
-            Path(self.folder) / stem[:2],
-            stem,
-            picture=self.kinds != "array",
-            array=self.kinds != "png",
+        save = partial(
+            heat.save, stem=stem, picture=self.kinds != "array", array=self.kinds != "png"
         )
+        if is_store_uri(self.folder):
+            with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
+                first, *_ = save(Path(name))
+                put_files(Path(name), parse_uri(self.folder) / stem[:2])
+        else:
+            first, *_ = save(Path(self.folder) / stem[:2])
         return {
-            "heat_map": f"{FOLDER}/{stem[:2]}/{paths[0].name}",
+            "heat_map": f"{FOLDER}/{stem[:2]}/{first.name}",
             "outside_lungs": heat.outside_lungs,
             "hottest_tenth": heat.hottest_tenth(),
         }

@@ -13,6 +13,7 @@ from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.spec import TENSORS_FILE, EngineSpec
 from pulmospark.inference.explain.maps import MapSource, MethodChoice
 from pulmospark.inference.explain.openvino_maps import OpenVinoMaps, has_class_maps
+from pulmospark.store.folders import folder_here
 
 if TYPE_CHECKING:  # it imports torch
     from pulmospark.models.bundle.bundle import Bundle
@@ -101,21 +102,21 @@ def new_maps(spec: MapSpec, threads: int = 1) -> MapSource:
         PlatformError: the engine's files are not found on this machine, or its library is
             missing.
     """
-    file = Path(spec.engine.folder) / (IR_FILE if spec.scores else TENSORS_FILE)
+    engine = spec.engine.model_copy(update={"folder": str(folder_here(spec.engine.folder))})
+    file = Path(engine.folder) / (IR_FILE if spec.scores else TENSORS_FILE)
     if not file.is_file():
         raise PlatformError(
             f"{file}: model file not found on this worker: keep the work folder on storage that "
             "every worker mounts"
         )
-    if spec.engine.kind == "openvino":
-        return OpenVinoMaps(spec.engine, threads)
+    if engine.kind == "openvino":
+        return OpenVinoMaps(engine, threads)
     # Inside: importing torch takes a second and hundreds of MB.
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from pulmospark.inference.explain.torch_maps import TorchMaps  # noqa: PLC0415
     from pulmospark.models.zoo.networks import build  # noqa: PLC0415
 
-    engine = spec.engine
     network = build(engine.model, engine.classes, mean=engine.mean, std=engine.std)
     network.load_state_dict(load_file(Path(engine.folder) / TENSORS_FILE), strict=True)
     return TorchMaps(network.eval(), engine.size, spec.method)

@@ -26,6 +26,8 @@ from pulmospark.config.base import Settings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Reals, Singles
 from pulmospark.core.errors import BundleError, PlatformError
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 _FOLDS = 5
 _IMAGES_PER_COMPONENT = 16
@@ -120,11 +122,15 @@ def open_distance(path: str) -> FeatureDistance:
     """Read the statistics that the driver wrote for its workers; once per process.
 
     Args:
-        path: of the file, named by its content.
+        path: of the file, named by its content, or its address in a store.
 
     Raises:
         PlatformError: the file is not visible here.
+        SourceUnavailableError: the store fails.
     """
+    if is_store_uri(path):
+        uri = parse_uri(path)
+        return FeatureDistance.from_bytes(open_store(uri).get(uri.key), path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.store.uri import StoreUri
 
 Row = Mapping[str, Any]
 """of ``core.schemas.PREDICTIONS`` or ``core.schemas.REJECTS``, by column"""
@@ -18,12 +19,12 @@ class Output:
     """What a sink knows before the first row.
 
     Attributes:
-        folder: of the output; it appears atomically once all sinks have finished.
+        folder: of the output; it appears once all sinks have finished, atomically on a disk.
         classes: in the order of the probabilities.
         points: operating points.
         fence: distance from the training images beyond which an image is unlike them; ``None``:
             not assessable.
-        parts: Parquet files of each table, in the order of the images.
+        parts: Parquet files of each table, or their addresses, in the order of the images.
         heat_maps: whether they were requested: their files are in the folder, and rows name them.
     """
 
@@ -31,7 +32,7 @@ class Output:
     classes: tuple[str, ...]
     points: tuple[DecisionPoint, ...]
     fence: float | None
-    parts: Mapping[str, Sequence[Path]]
+    parts: Mapping[str, Sequence[Path | StoreUri]]
     heat_maps: bool = False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pulmospark import chunks
 from pulmospark.core import schemas
 from pulmospark.inference.batch.sinks.base import Output, ResultSink
@@ -17,4 +19,5 @@ class ParquetSink(ResultSink):
     def begin(self, output: Output) -> None:
         """Publish the parts, numbered in the order of the images."""
         for table, schema in SCHEMAS.items():
-            chunks.publish_table(output.parts[table], output.folder / table, schema, numbered=True)
+            parts = [place for place in output.parts[table] if isinstance(place, Path)]
+            chunks.publish_table(parts, output.folder / table, schema, numbered=True)

@@ -1,0 +1,85 @@
+"""Publishes what this machine made at an address: Delta tables in new versions, and files."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from pulmospark.core.delta_log import LOG, rows_of, schema_of
+from pulmospark.core.errors import InputError, SourceUnavailableError
+from pulmospark.core.safe_text import first_line
+from pulmospark.store.commit import commit_files
+from pulmospark.store.delta import check_delta, storage_options
+from pulmospark.store.folders import upload
+from pulmospark.store.uri import StoreUri
+
+
+def publish_folder(folder: Path, uri: StoreUri, *, last: str) -> None:
+    """Publish a folder's tables and files at an address.
+
+    Each table is committed as a whole, each file replaced as a whole. A process that is killed
+    half-way leaves files that no table names, and publishes anew when it is run again.
+
+    Args:
+        folder: tables are its folders with a Delta log.
+        uri: where to.
+        last: name of the file that is written when all else is there.
+
+    Raises:
+        ConflictError: another writer committed at the same time.
+        SourceUnavailableError: the store fails.
+    """
+    plain: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.is_file() and not (folder / inside[0] / LOG).is_dir() and path.name != last:
+            plain.append(path)
+    for table in sorted(path.parent for path in folder.glob(f"*/{LOG}")):
+        commit_table(table, uri / table.name)
+    upload(uri, [(path, f"{uri.prefix}{path.relative_to(folder)}") for path in plain])
+    upload(uri, [(folder / last, f"{uri.prefix}{last}")])
+
+
+def commit_table(table: Path, uri: StoreUri) -> int:
+    """Publish a table of this machine as the next version of the one at an address.
+
+    Args:
+        table: folder of the table, with its log.
+        uri: of the table; created if missing.
+
+    Returns:
+        The version.
+
+    Raises:
+        ConflictError: another writer committed at the same time.
+        SourceUnavailableError: the store fails.
+    """
+    # New names: a file that an older version names must keep its content.
+    tag = uuid.uuid4().hex[:12]
+    names = {path: f"{path.stem}-{tag}.parquet" for path in sorted(table.glob("*.parquet"))}
+    upload(uri, [(path, f"{uri.prefix}{name}") for path, name in names.items()])
+    counts = rows_of(table)
+    rows = {name: counts[path.name] for path, name in names.items()}
+    return commit_files(uri, rows, schema_of(table))
+
+
+def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:
+    """Name of each file of a version of a Delta table -> its bytes.
+
+    Raises:
+        InputError: there is no such table or version.
+        SourceUnavailableError: the store fails.
+    """
+    check_delta(uri)
+    import pyarrow as pa  # noqa: PLC0415
+    from deltalake import DeltaTable  # noqa: PLC0415
+    from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
+
+    try:
+        opened = DeltaTable(str(uri), version=version, storage_options=storage_options(uri))
+        added = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+    except TableNotFoundError:
+        raise InputError(f"{uri}: no such table in version {version}") from None
+    except (DeltaError, OSError) as error:
+        raise SourceUnavailableError(f"{uri}: cannot be read: {first_line(error)}") from None
+    return dict(zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True))
