@@ -27,11 +27,13 @@ NAMES = (
     "cluster",
     "score",
     "cold",
+    "scale",
     "score_memory",
     "archive",
     "store",
     "store_kills",
     "list_store",
+    "tables",
     "store_training",
     "stream",
     "stream_kills",
@@ -66,6 +68,7 @@ SMALL = Options(
     score_images=(40, 80),
     listed=(300, 600),
     patients=30,
+    slots=(1,),
     stream_images=4,
     stream_lying=50,
     stream_load=40,
@@ -108,8 +111,15 @@ SMALL = Options(
 @click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(
-    "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."
+    "--score-images", help="Numbers of images of score, cold and score_memory: 2000,20000,100000."
 )
+@click.option("--peers", is_flag=True, help="In cold: predict alone, next to other frameworks.")
+@click.option("--slots", help="Slots of scale: 1,2.")
+@click.option("--nodes", type=click.IntRange(1), help="Machines of scale, for the cost.")
+@click.option("--price-per-hour", type=click.FloatRange(0), help="Of a machine of scale.")
+@click.option("--master", help="Spark master of scale; this machine by default.")
+@click.option("--ray", help="Address of scale's Ray cluster, for Ray Data and Daft.")
+@click.option("--at", help="Folder that all machines mount, or a bucket, for scale's images.")
 @click.option("--listed", help="Numbers of images of list_memory: 10000,10000000.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
@@ -137,7 +147,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         told["slices"] = _sizes(slices)
     told |= {
         key: _sizes(told[key])
-        for key in ("sizes", "rows", "score_images", "listed")
+        for key in ("sizes", "rows", "score_images", "slots", "listed")
         if key in told
     }
     if models is not None:

@@ -1,10 +1,13 @@
 """Whole processes, start-up and all: ``predict`` and ``ingest`` against the least that does it.
 
+With ``--peers``, ``predict`` alone, and also against other frameworks and on Spark.
+
 Seconds on the wall depend on what else the machine does; those of the processor hardly do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -12,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,8 @@ from benchmarks.common import (
     say,
     scratch,
 )
+from benchmarks.lean import Job
+from benchmarks.peers import PEERS, missing, native_precision, rows_of
 from benchmarks.pictures import DIFFERENT, pictures, write_images
 from benchmarks.score import benchmark_bundle, link_images
 from pulmospark import chunks
@@ -42,9 +47,18 @@ from pulmospark.models.bundle.bundle import read_bundle
 
 IMAGES = (1, 64, 2000, 20_000)
 OF_BARE = {64: 0.7, 2000: 0.9, 20_000: 0.95}
+OF_DAFT = 1.2
+"""times as fast as Daft, of ``OF_DAFT_FROM`` images"""
+OF_DAFT_FROM = 2000
+PEERS_OF_ANY = ("two_threads", "predict", "predict_spark", "daft_paths", "ray_paths")
+PEERS_OF_FEW = ("loader", "daft_images", "ray_reader", "datasets")
+"""those that are compared up to ``MANY`` images"""
+_OTHERS = {peer.title for peer in PEERS.values() if peer.needs is not None}
+"""a run goes on without one of these that fails"""
+MANY = 5000
 ONE_IMAGE_S, ONE_IMAGE_MIB, INGEST_64_S, OF_EQUAL_WORK = 0.6, 250, 2.0, 0.95
 _SAMPLE_S = 0.1
-_DIFFERENT_FILES = 20_000
+_DIFFERENT_FILES = 2000
 _COMMAND = "from pulmospark.cli.main import main; main()"
 
 
@@ -99,54 +113,106 @@ def _sample(pid: int, ended: threading.Event, peak: list[float]) -> None:
 
 
 def measure(options: Options) -> Report:
-    """Each program in turn, for each number of images."""
+    """All programs in turn, round by round, for each number of images."""
     counts = options.score_images or IMAGES
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     figures: dict[str, Any] = {}
+    failures: list[str] = []
+    precision = native_precision()
     with scratch(options) as folder:
         pool = write_images(folder / "pool", min(max(counts), _DIFFERENT_FILES), made_of)
         bundle = benchmark_bundle(folder / "bundle", options.models[0])
         spec = prepare_engine(read_bundle(bundle).network(), folder / "engine", size=224)
-        cost_of(_predict(folder, bundle, link_images(pool, 1, folder / "images")))  # caches
+        job = Job(
+            str(folder / "images"), str(folder / "out"), spec.folder, precision, str(bundle),
+            slots=PROCESSES,
+        )  # fmt: skip
+        link_images(pool, 1, folder / "images")
+        for name in ("predict", "two_threads"):  # they leave what is cached
+            cost_of(command_of(name, job))
         for count in counts:
             link_images(pool, count, folder / "images")
-            repeats = options.repeats or (1 if count > 5000 else 3)
-            for name, run in _programs(folder, bundle, Path(spec.folder), count).items():
-                costs = [run() for _ in range(repeats)]
-                figures[f"{name}, {count}"] = _median(costs)
-                say(f"  {name}, {count}: {figures[f'{name}, {count}']}")
-    return _report(figures, counts, made_of.described())
+            programs = (_peers if options.peers else _programs)(folder, job, count)
+            costs: dict[str, list[Cost]] = {name: [] for name in programs}
+            for _ in range(options.repeats or (1 if count > MANY else 3)):
+                for name, run in programs.items():
+                    if name not in costs:
+                        continue
+                    shutil.rmtree(job.out, ignore_errors=True)
+                    os.sync()
+                    try:
+                        costs[name].append(run())
+                    except RuntimeError as error:
+                        if name not in _OTHERS:
+                            raise
+                        reason = str(error).strip().rpartition("\n")[2]
+                        failures.append(f"{name}, {count}: failed: {reason}")
+                        del costs[name]
+                        continue
+                    say(f"  {name}, {count}: {costs[name][-1]}")
+            figures |= {f"{name}, {count}": _median(each) for name, each in costs.items()}
+    lacking = sorted({str(peer.needs) for peer in PEERS.values() if missing(peer)})
+    notes = [f"files: {made_of.described()}; {precision} in all", *failures]
+    if lacking:
+        notes.append(f"not installed, and not compared: {', '.join(lacking)} (extra bench)")
+    return _report(figures, counts, notes)
 
 
-def _programs(
-    folder: Path, bundle: Path, engine: Path, count: int
-) -> dict[str, Callable[[], Cost]]:
-    images = sorted(str(path) for path in (folder / "images").iterdir())
-    out = folder / "bare-out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    threads = python(
-        "-m", "benchmarks.cold_bare", str(folder / "images"), str(out), str(engine),
-        str(PROCESSES),
-    )  # fmt: skip
-    programs: dict[str, Callable[[], Cost]] = {
-        "two threads": partial(cost_of, threads),
-        "predict": partial(cost_of, _predict(folder, bundle, images)),
+def _peers(folder: Path, job: Job, count: int) -> dict[str, Callable[[], Cost]]:
+    del folder
+    names = PEERS_OF_ANY if count > MANY else PEERS_OF_ANY + PEERS_OF_FEW
+    return {
+        PEERS[name].title: partial(_scored, name, job, count)
+        for name in names
+        if not missing(PEERS[name])
     }
-    if 1 < count <= 5000:
+
+
+def _scored(name: str, job: Job, count: int) -> Cost:
+    Path(job.out).mkdir()
+    cost = cost_of(command_of(name, job))
+    if (rows := rows_of(name, job)) != count:
+        raise RuntimeError(f"{name}: {rows} of {count} images are in the table")
+    return cost
+
+
+def command_of(name: str, job: Job, *, master: str | None = None) -> list[str]:
+    """The command that scores a folder with one of ``PEERS``, from its start.
+
+    Args:
+        name: of the peer.
+        job: what it scores.
+        master: of Spark, for ``predict_spark``.
+    """
+    if name.startswith("predict"):
+        spark = ["--engine", "spark", "--master", master or f"local[{job.slots}]"]
+        return [
+            *python("-c", _COMMAND, "predict", str(job.bundle), job.images, "--layout", "none"),
+            *("--out", job.out, "--precision", job.precision, "--allow-phantom-model", "-q"),
+            *(spark if name == "predict_spark" else ["--engine", "local"]),
+        ]
+    file = Path(f"{job.out}.json")
+    file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    return python("-m", "benchmarks.peers", name, str(file))
+
+
+def _programs(folder: Path, job: Job, count: int) -> dict[str, Callable[[], Cost]]:
+    if count == 1:
+        alone = _one_image(folder, job)
+        return {PEERS["predict"].title: partial(cost_of, alone)}
+    programs: dict[str, Callable[[], Cost]] = {
+        PEERS[name].title: partial(_scored, name, job, count)
+        for name in ("two_threads", "predict")
+    }
+    if count <= MANY:
         programs["equal work"] = partial(_equal_work, folder)
         programs["ingest"] = partial(_ingest, folder)
     return programs
 
 
-def _predict(folder: Path, bundle: Path, images: Sequence[Any]) -> list[str]:
-    command = python("-c", _COMMAND, "predict", str(bundle))
-    if len(images) == 1:
-        return [*command, str(images[0]), "--allow-phantom-model"]
-    return [
-        *command, str(folder / "images"), "--layout", "none", "--out", str(folder / "out"),
-        "--precision", "fp32", "--engine", "local", "--allow-phantom-model", "-q",
-    ]  # fmt: skip
+def _one_image(folder: Path, job: Job) -> list[str]:
+    image = str(next((folder / "images").iterdir()))
+    return python("-c", _COMMAND, "predict", str(job.bundle), image, "--allow-phantom-model")
 
 
 def _ingest(folder: Path) -> Cost:
@@ -186,15 +252,13 @@ def _median(costs: Sequence[Cost]) -> dict[str, float]:
     }
 
 
-def _report(figures: dict[str, Any], counts: Sequence[int], made_of: str) -> Report:
-    rows, notes = [], [f"files: {made_of}; fp32 in both, so that the network is the same"]
+def _report(figures: dict[str, Any], counts: Sequence[int], notes: list[str]) -> Report:
+    threads, ours, daft = (PEERS[name].title for name in ("two_threads", "predict", "daft_paths"))
+    rows = []
     for name, cost in figures.items():
         program, _, number = name.rpartition(", ")
-        base = {"predict": "two threads", "ingest": "equal work"}.get(program)
-        of_base: tuple[str, ...] = ("", "")
-        if base is not None and f"{base}, {number}" in figures:
-            other = figures[f"{base}, {number}"]
-            of_base = tuple(f"{other[key] / cost[key]:.2f}" for key in ("wall_s", "cpu_s"))
+        base = figures.get(f"{'equal work' if program == 'ingest' else threads}, {number}")
+        of_base = [f"{base[key] / cost[key]:.2f}" if base else "" for key in ("wall_s", "cpu_s")]
         rows.append(
             (
                 *(name, f"{cost['wall_s']:.2f}", f"{cost['cpu_s']:.2f}"),
@@ -202,20 +266,28 @@ def _report(figures: dict[str, Any], counts: Sequence[int], made_of: str) -> Rep
             )
         )
     wall = {name: cost["wall_s"] for name, cost in figures.items()}
+
+    def ratio(base: str, program: str, count: int) -> float | None:
+        names = [f"{base}, {count}", f"{program}, {count}"]
+        return wall[names[0]] / wall[names[1]] if all(name in wall for name in names) else None
+
     for count in counts:
-        if count in OF_BARE:
-            ratio = wall[f"two threads, {count}"] / wall[f"predict, {count}"]
-            wanted = OF_BARE[count]
-            notes.append(goal(f"predict {count}: {wanted} of two threads", ratio >= wanted))
-        if count == 1:
-            met = wall["predict, 1"] <= ONE_IMAGE_S
-            met &= figures["predict, 1"]["peak_mib"] <= ONE_IMAGE_MIB
+        of_bare = ratio(threads, ours, count)
+        if count in OF_BARE and of_bare is not None:
+            text = f"predict {count}: {OF_BARE[count]} of two threads"
+            notes.append(goal(text, of_bare >= OF_BARE[count]) + f" ({of_bare:.2f})")
+        of_daft = ratio(daft, ours, count)
+        if count >= OF_DAFT_FROM and of_daft is not None:
+            text = f"predict {count}: {OF_DAFT} x Daft"
+            notes.append(goal(text, of_daft >= OF_DAFT) + f" ({of_daft:.2f})")
+        if (one := figures.get(f"{ours}, {count}")) is not None and count == 1:
+            met = one["wall_s"] <= ONE_IMAGE_S and one["peak_mib"] <= ONE_IMAGE_MIB
             notes.append(goal(f"one image: {ONE_IMAGE_S} s, {ONE_IMAGE_MIB} MiB", met))
-        if count == 64:
-            notes.append(goal(f"ingest 64: {INGEST_64_S} s", wall["ingest, 64"] <= INGEST_64_S))
-        if count == 2000:
-            ratio = wall["equal work, 2000"] / wall["ingest, 2000"]
-            notes.append(goal(f"ingest: {OF_EQUAL_WORK} of equal work", ratio >= OF_EQUAL_WORK))
+        if count == 64 and (seconds := wall.get("ingest, 64")) is not None:
+            notes.append(goal(f"ingest 64: {INGEST_64_S} s", seconds <= INGEST_64_S))
+        of_equal = ratio("equal work", "ingest", count)
+        if count == 2000 and of_equal is not None:
+            notes.append(goal(f"ingest: {OF_EQUAL_WORK} of equal work", of_equal >= OF_EQUAL_WORK))
     return Report(
         name="cold",
         title="Whole processes, start-up and all",

@@ -53,6 +53,20 @@ class Options:
     """numbers of slices of ccccii"""
     score_images: tuple[int, ...] | None = None
     """numbers of images of score and score_memory; ``None``: their own"""
+    peers: bool = False
+    """also other frameworks, in cold"""
+    slots: tuple[int, ...] = (1, PROCESSES)
+    """of scale"""
+    nodes: int = 1
+    """machines that the most slots are on, for the cost"""
+    price_per_hour: float | None = None
+    """of a machine"""
+    master: str | None = None
+    """of a Spark cluster; ``None``: this machine"""
+    ray: str | None = None
+    """address of a Ray cluster, for Ray Data and Daft"""
+    at: str | None = None
+    """folder that all machines mount, or a bucket, for the images of scale"""
     listed: tuple[int, ...] = (10_000, 10_000_000)
     """numbers of listed images of list_memory"""
     patients: int = 320
@@ -194,22 +208,30 @@ def goal(text: str, met: bool) -> str:
     return f"goal {text}: {'met' if met else 'MISSED'}"
 
 
-def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-    """Start a fresh process, with the weights where this machine has them."""
-    environment = dict(os.environ)
+def start(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Start a fresh process, with the weights where this machine has them.
+
+    Args:
+        command: of the process.
+        env: its environment; ``None``: this one's.
+        options: of ``subprocess.Popen``.
+    """
+    environment = dict(os.environ if env is None else env)
     if (weights := weights_folder()) is not None:
         environment["PULMOSPARK_WEIGHTS"] = str(weights)
     return subprocess.Popen(command, env=environment, text=True, cwd=ROOT, **options)
 
 
-def finish(command: Sequence[str]) -> tuple[float, str]:
-    """Run a fresh process to its end: its wall seconds, and what it said.
+def finish(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> tuple[float, str]:
+    """Run a fresh process to its end: its wall seconds, and what it said; see :func:`start`.
 
     Raises:
         RuntimeError: it failed.
     """
     started = time.perf_counter()
-    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     told, complained = process.communicate()
     seconds = time.perf_counter() - started
     if process.returncode:

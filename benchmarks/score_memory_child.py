@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from benchmarks.common import MASTER, say
+from benchmarks.common import MASTER, PROCESSES, say
+from pulmospark.chunks.local import LocalPool
 from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
 
-def main(bundle: Path, images: Path, target: Path) -> None:
+def main(engine: str, bundle: Path, images: Path, target: Path) -> None:
     """Score ``images``; says ``stage score`` as it begins, and ends with a line of JSON."""
-    with spark_session(MASTER) as spark:
+    workers: Any = LocalPool(PROCESSES) if engine == "local" else spark_session(MASTER)
+    with workers as ready:
         say("stage score")
-        done = predict(bundle, [str(images)], target, spark, layout="none", quiet=True)
+        done = predict(bundle, [str(images)], target, ready, layout="none", quiet=True)
         say("stage end")
     told = {"images": done.images, "seconds": done.seconds, "precision": done.precision.used}
     say(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(sys.argv[1], *map(Path, sys.argv[2:5]))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
+import deltalake
+import pyarrow as pa
 import pytest
 from benchmarks.failing_proxy import Faults, Proxy, failing_proxy, in_thread
 from benchmarks.s3_server import Server
 
+from pulmospark.chunks import write_part
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.store.commit import commit_files
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.prefetch import find_many
 from pulmospark.store.store import Store
@@ -91,3 +96,23 @@ def test_a_store_that_only_fails_is_given_up(
             # By its own name: what a task raises is looked up by it.
             assert type(raised.value) is SourceUnavailableError
             assert proxy.counts["requests"] - before <= 2 * (limits.STORE_RETRIES + 1)
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost", "truncated"])
+def test_a_table_is_committed_once(
+    kind: str, proxy: Proxy, bucket: StoreUri, s3_endpoint: str, tmp_path: Path
+) -> None:
+    schema = pa.schema([pa.field("n", pa.int64())])
+    store = Store(bucket)
+    for number in range(6):
+        write_part(pa.table({"n": [number]}, schema=schema), tmp_path / "part.parquet")
+        store.put(f"t/{number}.parquet", (tmp_path / "part.parquet").read_bytes())
+    proxy.faults = Faults.only(kind, 0.15)
+    for number in range(6):
+        commit_files(bucket / "t", {f"{number}.parquet": 1}, schema)
+    proxy.faults = Faults()
+    options = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ALLOW_HTTP": "true"}
+    table = deltalake.DeltaTable(f"{bucket}t", storage_options=options)
+    assert table.version() == 5
+    assert pa.table(table.to_pyarrow_table())["n"].to_pylist() == [5]
+    assert proxy.counts[kind]

@@ -66,6 +66,7 @@ def test_from_a_bucket_to_a_table(
         _put(path, bucket / f"in/{path.name}")
     open_store(bucket).put("in/broken.png", b"broken")
     line = ["predict", f"{bucket}models/mine", f"{bucket}in", "--out", f"{bucket}out", "--json"]
+    line += ["--engine", "local"]  # a session of other tests has no credentials
     done = CliRunner().invoke(cli, line)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout.splitlines()[-1])

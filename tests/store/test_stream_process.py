@@ -33,7 +33,7 @@ _WAIT_S = 300
 def _stream(bundle: Path, bucket: StoreUri, log: Path, *more: str) -> Iterator[Any]:
     """``pulmospark stream`` in a process group of its own, with a cache of its own."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(log.with_suffix(".cache"))}
-    command = [sys.executable, "-m", "pulmospark", "stream", str(bundle), f"{bucket}in"]
+    command = [sys.executable, "-m", "pulmospark", "--debug", "stream", str(bundle), f"{bucket}in"]
     command += ["--out", f"{bucket}out", "--master", "local[2,4]", "--precision", "fp32"]
     command += ["--set", "batch_images=4", "--set", "rescan_s=0.2", *more]
     with log.open("wb") as file:

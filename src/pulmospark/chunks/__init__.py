@@ -6,7 +6,7 @@ Imports ``core`` and ``config``, and neither Spark nor torch.
 
 from __future__ import annotations
 
-from pulmospark.chunks.compaction import merged_rows, rows_where, write_rows
+from pulmospark.chunks.compaction import regrouped, rows_where, write_rows
 from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.parts import (
     Part,
@@ -35,12 +35,12 @@ __all__ = [
     "finished_parts",
     "link_parts",
     "listed_chunks",
-    "merged_rows",
     "part_bytes",
     "parts_of",
     "publish_table",
     "read_chunk",
     "read_part",
+    "regrouped",
     "rows_where",
     "run_chunks",
     "settle_worker",

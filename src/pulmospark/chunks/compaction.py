@@ -67,24 +67,22 @@ def file_groups(parts: Sequence[Path], *, bulky: bool) -> list[list[Path]]:
     return groups
 
 
-def merged_rows(parts: Iterable[Path], schema: pa.Schema, group_rows: int) -> Iterator[pa.Table]:
-    """The rows of parts, in tables of ``group_rows`` rows; the last one has the rest.
+def regrouped(tables: Iterable[pa.Table], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The rows of tables, in tables of ``rows`` rows; the last one has the rest.
 
     Args:
-        parts: Parquet files; a nullable column that one lacks is null.
+        tables: in the order of their rows; a nullable column that one lacks is null.
         schema: of the result.
-        group_rows: of each table.
+        rows: of each table.
     """
     waiting, count = [schema.empty_table()], 0
-    for part in parts:
-        with pq.ParquetFile(part) as file:
-            for index in range(file.num_row_groups):
-                waiting.append(_as_schema(file.read_row_group(index), schema))
-                count += waiting[-1].num_rows
-                while count >= group_rows:
-                    joined = pa.concat_tables(waiting)
-                    yield joined.slice(0, group_rows)
-                    waiting, count = [joined.slice(group_rows)], count - group_rows
+    for table in tables:
+        waiting.append(_as_schema(table, schema))
+        count += table.num_rows
+        while count >= rows:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, rows)
+            waiting, count = [joined.slice(rows)], count - rows
     if count:
         yield pa.concat_tables(waiting)
 
@@ -97,19 +95,20 @@ def _as_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def rows_where(part: Path, stays: Mask) -> Iterator[pa.Table]:
+def rows_where(part: Path, stays: Mask | None = None) -> Iterator[pa.Table]:
     """The rows of a part that a mask selects, row group by row group.
 
     Args:
         part: a Parquet file.
-        stays: bool (rows,).
+        stays: bool (rows,); ``None``: all.
     """
     start = 0
     with pq.ParquetFile(part) as file:
         for index in range(file.num_row_groups):
             rows = file.read_row_group(index)
-            chosen = rows.filter(pa.array(stays[start : start + rows.num_rows]))
-            start += rows.num_rows
+            end = start + rows.num_rows
+            chosen = rows if stays is None else rows.filter(pa.array(stays[start:end]))
+            start = end
             if chosen.num_rows:
                 yield chosen
 
@@ -159,7 +158,8 @@ def compact_parts(
         if alone:
             files.link_or_copy(group[0], target)
         else:
-            write_rows(merged_rows(group, schema, group_rows), target)
+            tables = (rows for part in group for rows in rows_where(part))
+            write_rows(regrouped(tables, schema, group_rows), target)
 
 
 def place_name(name: str, place: int) -> str:

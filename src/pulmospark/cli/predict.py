@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 import pulmospark
 from pulmospark.cli import common, printing
 from pulmospark.cli.child_process import CommandLine, can_continue_in_child, continue_in_child
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
-    from pulmospark.inference.batch.dry_run import DryRun
+    from pulmospark.config.inference import AppendSettings, HeatMapFiles, PrecisionPolicy
+    from pulmospark.inference.batch.predict import PredictPlan
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.spark.engine_choice import EngineName
@@ -49,6 +49,7 @@ _PRELOAD = (
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
       pulmospark predict runs/mine/bundle image.png --out predictions --heatmaps
+      pulmospark predict runs/mine/bundle archive --out predictions --append
       pulmospark predict s3://hospital/bundle s3://hospital/images --out s3://hospital/out
     """
 )
@@ -73,6 +74,18 @@ _PRELOAD = (
     help="File with the secret key for hashing patient ids of DICOM headers, e.g. a run's "
     "salt.key. Without it patient ids are dropped.",
 )
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Add to the tables of --out what they lack, as their next version, instead of replacing "
+    "the output: files that this model has scored are not read again.",
+)
+@click.option("--rescore", is_flag=True, help="With --append: score all images again.")
+@click.option(
+    "--partition-by",
+    type=click.Choice(["date"]),
+    help="With --append: one folder per date of scoring (UTC) in new tables.",
+)
 @common.scoring_options
 @common.heat_maps_option
 @click.option(
@@ -90,6 +103,9 @@ def command(
     layout: str | None,
     threshold: float | None,
     salt_path: Path | None,
+    append: bool,
+    rescore: bool,
+    partition_by: Literal["date"] | None,
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
@@ -103,9 +119,9 @@ def command(
 ) -> None:
     """Run it."""
     quiet = quiet or as_json
+    add = _append_settings(append=append, rescore=rescore, partition_by=partition_by)
     with contextlib.ExitStack() as stack:
-        workers = None
-        alone = not (out or dry_run or engine == "spark" or master or conf)
+        workers, alone = None, not (out or dry_run or engine == "spark" or master or conf)
         if alone := alone and _is_one_file(paths) and can_continue_in_child(command_line):
             continue_in_child(paths[0])
         if not dry_run:  # first: local workers import what they need while the plan is made
@@ -130,20 +146,31 @@ def command(
                 any_body_part=any_body_part,
                 heat_maps=heat_maps,
             ),
+            append=add,
             target_needed=not dry_run,
         )
         if dry_run:
-            from pulmospark.inference.batch import dry_run as dry
-
-            _say_plan(dry.dry_run(plan, quiet=quiet), as_json=as_json)
+            _say_dry_run(plan, quiet=quiet, as_json=as_json)
             return
         result = plan.run(workers, quiet=quiet or plan.inputs.is_one_image)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     _check_scored(result)
 
 
+def _append_settings(
+    *, append: bool, rescore: bool, partition_by: Literal["date"] | None
+) -> AppendSettings | None:
+    from pulmospark.config.inference import AppendSettings
+
+    if append:
+        return AppendSettings(rescore=rescore, partition_by=partition_by)
+    if rescore or partition_by:
+        raise UsageError("--rescore and --partition-by: need --append")
+    return None
+
+
 def _check_scored(result: PredictResult) -> None:
-    if not result.images:
+    if result.files and not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
             f"no image was scored ({reasons}): {result.address or result.folder}/rejects.csv has "
@@ -155,7 +182,10 @@ def _is_one_file(paths: tuple[str, ...]) -> bool:
     return len(paths) == 1 and Path(paths[0]).is_file()
 
 
-def _say_plan(plan: DryRun, *, as_json: bool) -> None:
+def _say_dry_run(planned: PredictPlan, *, quiet: bool, as_json: bool) -> None:
+    from pulmospark.inference.batch.dry_run import dry_run
+
+    plan = dry_run(planned, quiet=quiet)
     if as_json:
         common.say_json(plan.model_dump(mode="json"))
         return
@@ -201,10 +231,22 @@ def _say(result: PredictResult) -> None:
     _say_listing(result.notes, result.layout)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    if result.version is not None:
+        _say_appended(result)
     if (place := result.address or result.folder) is not None:
         common.say(f"predictions: {place}")
         if result.heat_maps:
             common.say(f"heat maps: {place}/heat_maps")
+
+
+def _say_appended(result: PredictResult) -> None:
+    if result.already:
+        common.say(f"scored before: {common.count(result.already, 'file')}, not read again")
+    if result.repeats:
+        common.say(
+            f"of images scored before under another name: {result.repeats:,}; table repeats"
+        )
+    common.say(f"predictions table: version {result.version}")
 
 
 def _say_image(image: Prediction) -> None:

@@ -32,6 +32,16 @@ class Allowances(Settings):
         return ingest.model_copy(update={"body_parts": "any"})
 
 
+class AppendSettings(Settings):
+    """How a prediction is added to the tables of an earlier one."""
+
+    rescore: bool = False
+    """score images again that this model has scored; their rows are added to the earlier ones"""
+    partition_by: Literal["date"] | None = None
+    """folders of the tables: the date of scoring, UTC, as pipelines that run nightly expect, so
+    that a run adds to one folder only; ``None``: as the tables are, new ones without folders"""
+
+
 class ScoringSettings(Allowances):
     """How a network scores."""
 

@@ -22,3 +22,10 @@ COMPACT_GROUP_ROWS = 16_384
 COMPACT_BYTES = 128 * 1024 * 1024
 """bytes that a merged file of a table with pixels has at least; at most, with the remainder of the
 table, about twice as many, below the 512 MB from which a task on one file takes long."""
+
+SOURCE_TASK_BYTES = 64 * 1024 * 1024
+"""bytes of the files that one task of Spark's format `pulmospark` reads, unless one alone has
+more: a task costs some 10 ms, and small files share one."""
+
+SOURCE_BATCH_ROWS = 1_024
+"""rows of its Arrow batches: 50 MB of images of 224 x 224 pixels."""

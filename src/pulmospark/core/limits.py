@@ -163,7 +163,7 @@ make 610 row groups, whose footer takes a worker 10 MB."""
 
 LOCAL_IMAGES_MAX = 20_000
 """images from which a command uses Spark unasked: chosen so that Spark's start and first job, a
-few seconds, are a small part of the time; no crossover was measured."""
+few seconds, are a small part; not measured (``python -m benchmarks cold --peers``)."""
 
 LOCAL_THREADS_MAX = 4
 """threads of a local worker process: chosen because threads share Python's interpreter lock; other

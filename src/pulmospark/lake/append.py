@@ -218,7 +218,7 @@ def _place(
     now = int(time.time() * 1000)
     return [
         AddAction(
-            quote(name, safe="/=-_."),
+            name,
             path.stat().st_size,
             dict(partition),
             now,

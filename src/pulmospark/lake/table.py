@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pyarrow as pa
 
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
@@ -89,3 +93,47 @@ def delta_errors(place: Path | StoreUri) -> Iterator[None]:
     except (DeltaError, OSError) as error:
         kind = SourceUnavailableError if isinstance(place, StoreUri) else PlatformError
         raise kind(f"{place}: the table's log: {first_line(error)}") from None
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A Parquet file of a table's version; plain values.
+
+    Attributes:
+        place: its path or address.
+        size_bytes: of the file.
+        partition: column -> value of all its rows, as text; ``None``: null.
+    """
+
+    place: str
+    size_bytes: int
+    partition: Mapping[str, str | None]
+
+
+def files_of(table: DeltaTable, place: Path | StoreUri) -> tuple[pa.Schema, list[TableFile]]:
+    """The columns and files of a table's version, sorted by name as plain readers have them.
+
+    Args:
+        table: from :func:`open_table`.
+        place: of the table.
+
+    Raises:
+        PlatformError: the table uses features of Delta that pulmospark's own tables do not.
+        SourceUnavailableError: the store fails.
+    """
+    with delta_errors(place):
+        schema = table.to_pyarrow_dataset().schema
+        added = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    files = [
+        TableFile(
+            str(place / unquote(row["path"])),
+            row["size_bytes"],
+            {
+                name.removeprefix("partition."): None if value is None else str(value)
+                for name, value in row.items()
+                if name.startswith("partition.")
+            },
+        )
+        for row in added
+    ]
+    return schema, sorted(files, key=lambda file: file.place)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core.delta_log import LOG, entry_bytes, entry_name, first_actions
 from pulmospark.core.errors import InputError
+from pulmospark.core.safe_text import first_line
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.places import Place
 
@@ -170,12 +171,7 @@ class AppendLog:
         start = 0
         if known:
             start = known[-1] + 1
-            key = f"{self._folder}/{known[-1]:020d}.checkpoint.parquet"
-            with pq.ParquetFile(io.BytesIO(self._place.read(key))) as file:
-                columns = [name for name in _ACTIONS if name in file.schema_arrow.names]
-                for rows in file.iter_batches(columns=columns):
-                    for row in rows.to_pylist():
-                        yield known[-1], {name: row[name] for name in columns if row[name]}
+            yield from ((known[-1], action) for action in self._checkpoint(known[-1]))
         versions = [int(match[1]) for name in names if (match := _ENTRY.fullmatch(name))]
         versions = [version for version in versions if version >= start]
         if versions != list(range(start, start + len(versions))):
@@ -186,6 +182,20 @@ class AppendLog:
         data = self._place.read_many(map(self._key, versions))
         for version, entry in zip(versions, data, strict=True):
             yield from ((version, action) for action in self._parsed(version, entry))
+
+    def _checkpoint(self, version: int) -> Iterator[dict[str, Any]]:
+        key = f"{self._folder}/{version:020d}.checkpoint.parquet"
+        try:
+            with pq.ParquetFile(io.BytesIO(self._place.read(key))) as file:
+                columns = [name for name in _ACTIONS if name in file.schema_arrow.names]
+                for rows in file.iter_batches(columns=columns):
+                    for row in rows.to_pylist():
+                        yield {name: row[name] for name in columns if row[name]}
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{self._place}/{key}: cannot be read: {first_line(error)}: remove it, if all "
+                "entries of the log are there, or choose another --out"
+            ) from None
 
     def _next_actions(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """What was committed since the log was read last."""

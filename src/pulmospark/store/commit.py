@@ -17,6 +17,7 @@ from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.delta import storage_options
 from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -44,33 +45,56 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         ObjectMissingError: a file is not there.
         SourceUnavailableError: the store fails.
     """
+    from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415
+
+    tries = 0
+    while True:
+        try:
+            return _commit(table, rows, schema)
+        except CommitFailedError as error:
+            if (version := _version_with(table, rows)) is not None:
+                return version  # its own: only the answer was lost
+            raise ConflictError(
+                f"{table}: another writer committed at the same time ({first_line(error)}): run "
+                "the command again if its rows are to replace the other's"
+            ) from None
+        except (DeltaError, OSError) as error:
+            message = f"{table}: cannot commit: {first_line(error)}"
+            if has_given_up(error):
+                raise SourceUnavailableError(message) from None
+            tries += 1
+            pause_before(tries, BrokenOffError(message))
+
+
+def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
     from deltalake import DeltaTable  # noqa: PLC0415 - only where a store is written to
-    from deltalake.exceptions import (  # noqa: PLC0415
-        CommitFailedError,
-        DeltaError,
-        TableNotFoundError,
-    )
+    from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
 
     sizes = _sizes(table, rows)
     try:
-        try:
-            delta = DeltaTable(str(table), storage_options=storage_options(table))
-        except TableNotFoundError:
-            return _create(table, _actions(sizes, rows), schema)
+        delta = DeltaTable(str(table), storage_options=storage_options(table))
+    except TableNotFoundError:
+        return _create(table, _actions(sizes, rows), schema)
+    known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
+    if known == rows.keys():
+        return int(delta.version())
+    renamed = _renamed(table, known & rows.keys())
+    names = {renamed.get(name, name): count for name, count in rows.items()}
+    sizes = {renamed.get(name, name): size for name, size in sizes.items()}
+    return _replace(delta, _actions(sizes, names), schema)
+
+
+def _version_with(table: StoreUri, rows: Mapping[str, int]) -> int | None:
+    """The table's version, if it names just these files."""
+    from deltalake import DeltaTable  # noqa: PLC0415
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415
+
+    try:
+        delta = DeltaTable(str(table), storage_options=storage_options(table))
         known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
-        if known == rows.keys():
-            return int(delta.version())
-        renamed = _renamed(table, known & rows.keys())
-        names = {renamed.get(name, name): count for name, count in rows.items()}
-        sizes = {renamed.get(name, name): size for name, size in sizes.items()}
-        return _replace(delta, _actions(sizes, names), schema)
-    except CommitFailedError as error:
-        raise ConflictError(
-            f"{table}: another writer committed at the same time ({first_line(error)}): run the "
-            "command again if its rows are to replace the other's"
-        ) from None
-    except (DeltaError, OSError) as error:
-        raise SourceUnavailableError(f"{table}: cannot commit: {first_line(error)}") from None
+        return int(delta.version()) if known == rows.keys() else None
+    except (DeltaError, OSError):
+        return None
 
 
 def _sizes(table: StoreUri, rows: Mapping[str, int]) -> dict[str, int]:

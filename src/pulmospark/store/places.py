@@ -207,6 +207,10 @@ class StorePlace(Place):
                 raise data
             yield data
 
+    def read(self, key: str) -> bytes:
+        """See :meth:`Place.read`."""
+        return patiently(lambda: next(self.read_many([key])))
+
     def write(self, key: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
         patiently(lambda: self._store.put((self.uri / key).key, data))

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import schemas
 from pulmospark.core.arrays import Hashes, Mask
 from pulmospark.core.schemas import RejectReason
@@ -45,7 +46,7 @@ class Already:
         rejects: parts of the rejects table that stay.
     """
 
-    pending: list[Path]
+    pending: Sequence[Place]
     images: list[Path]
     rejects: list[Path]
 
@@ -113,14 +114,14 @@ def _joined(several: Iterator[Hashes]) -> Hashes:
     return np.concatenate([np.zeros(0, dtype=np.uint64), *several])
 
 
-def pending_rows(manifest: Path, fresh: Mask, target: Path) -> list[Path]:
+def pending_rows(manifest: Place, fresh: Mask, target: Path) -> list[Place]:
     """The rows still to be read as a manifest of their own, chunk by chunk."""
     if fresh.all():
         return [manifest]
     if not fresh.any():
         return []
     start = 0
-    with pq.ParquetFile(manifest) as file, pq.ParquetWriter(target, schemas.MANIFEST) as writer:
+    with open_parquet(manifest) as file, pq.ParquetWriter(target, schemas.MANIFEST) as writer:
         for index in range(file.num_row_groups):
             rows = file.read_row_group(index)
             chosen = rows.filter(pa.array(fresh[start : start + rows.num_rows]))

@@ -164,8 +164,7 @@ def ingest(
                 f"{', '.join(str(source.path) for source in sources)}: contains no image file: "
                 "check the path and the layout"
             )
-        salt = _salt(settings, target)
-        kept = _kept_key(target, settings, salt)
+        kept = _kept_key(target, settings, salt := _salt(settings, target))
         already = compare(manifest, target, work / "kept") if kept else Already([manifest], [], [])
         todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.config.inference import PrecisionPolicy
 from pulmospark.core import limits
 from pulmospark.core.progress import Progress
+from pulmospark.core.provenance import now_utc
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import list_inputs
+from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.predict import PredictPlan
 from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.work_place import WorkPlace, work_of
@@ -74,17 +76,18 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     """
     notes = ListingNotes()
     config, policy = plan.bundle.config, plan.settings.precision
-    of_images = chunks.chunks_of(plan.inputs.images)
-    files, problems, chunk_count = 0, 0, len(of_images)
+    before = None if plan.appending is None else plan.appending.before(now_utc())
+    files = 0
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
         manifest = Path(name) / "manifest.parquet"
         if plan.inputs.has_files:
             with Progress("list files", 0, "files", quiet=quiet) as progress:
                 files = list_inputs(plan.inputs, manifest, notes, progress)
                 progress.to(files)
-            chunk_count += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
-            problems = _problems(manifest) if files else 0
-    rows = sum(chunk.rows for chunk in of_images)
+        todo = todo_of([manifest] if files else [], plan.inputs.images, before, Path(name))
+        files, rows = todo.files, todo.total - todo.files
+        chunk_count = len(todo.of_images) + len(chunks.listed_chunks(todo.lists, plan.chunk_files))
+        problems = sum(map(_problems, todo.lists))
     enough = limits.PARITY_WORTH_IMAGES if policy == "auto" else limits.PARITY_IMAGES_MIN
     return DryRun(
         bundle=plan.bundle.folder,
@@ -103,13 +106,13 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         notes=notes.summary(),
         folder=plan.target,
         address=None if plan.address is None else str(plan.address),
-        replaces=_replaces(plan),
+        replaces=plan.appending is None and _replaces(plan),
     )
 
 
-def _problems(manifest: Path) -> int:
+def _problems(manifest: Place) -> int:
     """Count the rows that are rejected before they are read."""
-    with pq.ParquetFile(manifest) as file:
+    with open_parquet(manifest) as file:
         batches = file.iter_batches(columns=["problem"])
         return sum(batch.num_rows - batch.column(0).null_count for batch in batches)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
@@ -19,16 +19,20 @@ from pulmospark.core.locations import check_local
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
+from pulmospark.inference.batch.append import Appending, plan_append
 from pulmospark.inference.batch.inputs import (
     Inputs,
     list_into,
     resolve_inputs,
 )
+from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.batch.scored_before import ScoredBefore
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
+from pulmospark.inference.batch.staged_rows import Attempt
 from pulmospark.inference.batch.table_checks import check_phantoms, check_tables
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.batch.work_place import WORK, WorkPlace, work_place
@@ -66,6 +70,8 @@ class PredictPlan:
     """where the output is published in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction; used once"""
+    appending: Appending | None = None
+    """adds to the output's tables; ``None``: replaces them"""
 
     @property
     def reading(self) -> IngestSettings:
@@ -76,8 +82,23 @@ class PredictPlan:
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
+        if self.appending is not None:
+            return self._append(self.appending, workers_of(workers), quiet=quiet)
         with work_place(self.target, self.address) as work:
             return _run(self, workers_of(workers), work, quiet=quiet)
+
+    def _append(
+        self, appending: Appending, workers: chunks.Workers, *, quiet: bool
+    ) -> PredictResult:
+        with work_place(appending.works_next_to, None) as work:
+            attempt, staged = Attempt.of(work.here), work.here / "output"
+            aside = replace(self, target=staged, address=None)
+            before = appending.before(attempt.begun)
+            result = _run(aside, workers, work, before, quiet=quiet)
+            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                result = appending.publish(staged, attempt, result, work.here)
+                progress.to(1)
+            return result
 
 
 def predict(
@@ -91,6 +112,7 @@ def predict(
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
     sinks: Sequence[ResultSink] = (),
+    append: AppendSettings | None = None,
     quiet: bool = False,
 ) -> PredictResult:
     """Score images with a bundle.
@@ -115,6 +137,7 @@ def predict(
         settings: of the scoring; ``None``: the defaults.
         sinks: further forms to write the results in, see
             :mod:`pulmospark.inference.batch.sinks`.
+        append: add to the tables what they lack; ``None``: replace the output.
         quiet: show no progress.
 
     Raises:
@@ -135,6 +158,7 @@ def predict(
         threshold=threshold,
         salt_path=salt_path,
         settings=settings,
+        append=append,
     )
     return replace(plan, sinks=tuple(sinks)).run(workers, quiet=quiet)
 
@@ -148,6 +172,7 @@ def plan_predict(
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    append: AppendSettings | None = None,
     target_needed: bool = True,
 ) -> PredictPlan:
     """Check a prediction before any expensive work; arguments and errors of `predict`.
@@ -162,18 +187,21 @@ def plan_predict(
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
+    chosen = settings or ScoringSettings()
     address = target if isinstance(target, StoreUri) else None
     if isinstance(target, StoreUri):
         check_target(target, RECORD, WORK)
-        target = None
     elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
+    appending = None if append is None else plan_append(target, read, append, chosen)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
-    chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
         check_phantoms(inputs)
-    return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
+    folder = target if isinstance(target, Path) else None
+    return PredictPlan(
+        read, inputs, folder, points, chosen, salt=salt, address=address, appending=appending
+    )
 
 
 def decision_points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -210,42 +238,48 @@ def _check_target(target: Path) -> None:
 
 
 def _run(
-    plan: PredictPlan, workers: chunks.Workers, work: WorkPlace, *, quiet: bool
+    plan: PredictPlan,
+    workers: chunks.Workers,
+    work: WorkPlace,
+    before: ScoredBefore | None = None,
+    *,
+    quiet: bool,
 ) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
     roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work.shared)
-    seen, lists = _listed(plan, work, notes, quiet=quiet)
-    of_images = chunks.chunks_of(plan.inputs.images)
-    total = seen + sum(chunk.rows for chunk in of_images)
+    lists = _listed(plan, work, notes, quiet=quiet)
+    todo = todo_of(lists, plan.inputs.images, before, work.here)
+    total, of_images = todo.total, todo.of_images
     executor = workers.executor_for(total).for_networks()
-    of_files = chunks.evened(lists, executor.slots, plan.chunk_files)
+    of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files)
     listed = time.perf_counter()
     scorer, precision = _scorer(plan, executor, work, of_files, of_images)
     ready = time.perf_counter()
     written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
-    written = replace(written, named_as_frames=_named_as_frames(lists))
+    written = replace(written, named_as_frames=_named_as_frames(todo.lists))
     scored = time.perf_counter()
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     if work.lease is not None:
         work.lease.check()
-    return publish(_outcome(plan, notes, precision), written, total, seconds)
+    result = publish(_outcome(plan, notes, precision), written, total, seconds)
+    return result.model_copy(update={"already": todo.already})
 
 
 def _listed(
     plan: PredictPlan, work: WorkPlace, notes: ListingNotes, *, quiet: bool
-) -> tuple[int, list[Place]]:
-    """The number of files, and the lists of them."""
+) -> list[Place]:
+    """Lists of the files."""
     if not plan.inputs.has_files:
-        return 0, []
+        return []
     with (
         Progress("list files", 0, "files", quiet=quiet) as progress,
         list_writer(work.listing) as writer,
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
-    return seen, writer.files if seen else []
+    return writer.files if seen else []
 
 
 def _scorer(

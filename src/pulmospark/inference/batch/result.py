@@ -122,6 +122,12 @@ class PredictResult(Record):
     precision: PrecisionOutcome
     """precision of the network's arithmetic, and how it was chosen"""
     seconds: dict[str, float]
+    already: int = 0
+    """of ``--append``: files and rows that the output had, which were not read"""
+    repeats: int = 0
+    """of ``--append``: images that the output had from other files; rows of ``repeats``"""
+    version: int | None = None
+    """of the predictions table, after ``--append``"""
     heat_maps: int = 0
     """heat maps that were written"""
     image: Prediction | None = None

@@ -53,9 +53,8 @@ from pulmospark.models.bundle.files import (
     json_of,
 )
 from pulmospark.models.zoo.catalogue import check_size
-from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import fetch_folder
-from pulmospark.store.store import open_store
+from pulmospark.store.store import is_there
 
 if TYPE_CHECKING:
     import torch
@@ -243,20 +242,12 @@ def bundle_folder(folder: Path | StoreUri) -> Path:
 
 def _fetched(uri: StoreUri) -> Path:
     inside = uri / "bundle"
-    is_run = not _exists(uri / MANIFEST) and _exists(inside / MANIFEST)
+    is_run = not is_there(uri / MANIFEST) and is_there(inside / MANIFEST)
     return fetch_folder(
         inside if is_run else uri,
         files_max=limits.STORE_BUNDLE_FILES_MAX,
         bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
     )
-
-
-def _exists(uri: StoreUri) -> bool:
-    try:
-        open_store(uri).head(uri.key)
-    except ObjectMissingError:
-        return False
-    return True
 
 
 def read_bundle(folder: Path | StoreUri) -> Bundle:

@@ -1,0 +1,65 @@
+"""What a prediction that is added to an output has to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.inference.batch.scored_before import ScoredBefore
+
+
+@dataclass(frozen=True)
+class Todo:
+    """Files and rows to be scored.
+
+    Attributes:
+        lists: lists of files (``core.schemas.MANIFEST``).
+        of_images: chunks of images tables.
+        already: files and rows that were scored before, and are in neither.
+    """
+
+    lists: list[Place]
+    of_images: list[chunks.Chunk]
+    already: int = 0
+
+    @property
+    def files(self) -> int:
+        """Rows of the lists of files."""
+        count = 0
+        for place in self.lists:
+            with open_parquet(place) as file:
+                count += file.metadata.num_rows
+        return count
+
+    @property
+    def total(self) -> int:
+        """Files and rows."""
+        return self.files + sum(chunk.rows for chunk in self.of_images)
+
+
+def todo_of(
+    lists: Sequence[Place], images: Sequence[Path], before: ScoredBefore | None, folder: Path
+) -> Todo:
+    """What a prediction has to score.
+
+    Args:
+        lists: of files.
+        images: Parquet files of images tables.
+        before: what was scored before; ``None``: nothing.
+        folder: for shorter lists.
+    """
+    everything = Todo(list(lists), chunks.chunks_of(images))
+    if before is None:
+        return everything
+    new = Todo(
+        [
+            place
+            for number, listed in enumerate(lists)
+            for place in before.unscored(listed, folder / f"new-{number}.parquet")
+        ],
+        before.unscored_chunks(everything.of_images),
+    )
+    return Todo(new.lists, new.of_images, everything.total - new.total)
