@@ -13,7 +13,12 @@ import psutil
 
 from benchmarks.common import Options, Report, finish, goal, python, say, scratch
 from benchmarks.store import BUCKET, DELAY_MS, slow_server
-from pulmospark.phantoms.write import write_phantoms
+from pulmospark.experiment.demo import demo_experiment
+from pulmospark.experiment.pipeline import run_ingest, run_split
+from pulmospark.experiment.run_folder import run_folder
+from pulmospark.phantoms.write import PhantomSummary, write_phantoms
+from pulmospark.spark.engine_choice import EngineChoice
+from pulmospark.store.uri import StoreUri
 
 OF_LOCAL = 0.95
 _SETTINGS = (
@@ -30,10 +35,9 @@ def measure(options: Options) -> Report:
     found: dict[str, dict[str, list[float]]] = {}
     with scratch(options) as folder, slow_server(DELAY_MS):
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        write_phantoms(folder / "phantoms", seed=5, patients=options.patients)
-        runs = {"local disk": str(folder / "run"), "store at 20 ms": f"s3://{BUCKET}/run"}
-        for run in runs.values():
-            _prepared(folder / "phantoms", run)
+        drawn = write_phantoms(folder / "phantoms", seed=5, patients=options.patients)
+        places = {"local disk": folder, "store at 20 ms": StoreUri("s3", BUCKET, "runs")}
+        runs = {name: _prepared(folder, drawn, out) for name, out in places.items()}
         train = ("-q", "--set", f"train.network.epochs={epochs}", *_SETTINGS)
         for turn in range(rounds + 1):
             for name, run in runs.items():
@@ -51,9 +55,14 @@ def _pulmospark(*arguments: str) -> float:
     return finish(python("-m", "pulmospark", *arguments))[0]
 
 
-def _prepared(images: Path, run: str) -> None:
-    _pulmospark("ingest", str(images), "--out", run, "-q", "--engine", "local")
-    _pulmospark("split", run, "-q", "--engine", "local", *_SETTINGS)
+def _prepared(folder: Path, drawn: PhantomSummary, out: Path | StoreUri) -> str:
+    """Ingest and split the phantoms; where the run is."""
+    experiment = demo_experiment(folder, drawn, processes=1).model_copy(update={"out": out})
+    run = run_folder(experiment)
+    with EngineChoice("local", None, {}) as workers:
+        run_ingest(experiment, run, workers, quiet=True)
+        run_split(experiment, run, workers, quiet=True)
+    return str(run.place)
 
 
 def _measured(program: Callable[[], float]) -> tuple[float, float]:
