@@ -115,7 +115,13 @@ def _joined(several: Iterator[Hashes]) -> Hashes:
 
 
 def pending_rows(manifest: Place, fresh: Mask, target: Path) -> list[Place]:
-    """The rows still to be read as a manifest of their own, chunk by chunk."""
+    """The rows still to be read as a manifest of their own, chunk by chunk.
+
+    Args:
+        manifest: of n files.
+        fresh: whether each is still to be read; bool (n,).
+        target: file for the new manifest, written if only some are.
+    """
     if fresh.all():
         return [manifest]
     if not fresh.any():
