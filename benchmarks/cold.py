@@ -89,7 +89,8 @@ def cost_of(command: Sequence[str]) -> Cost:
     sampler = threading.Thread(target=_sample, args=(process.pid, ended, peak))
     sampler.start()
     assert process.stderr is not None
-    complaint = process.stderr.read()
+    with process.stderr as errors:
+        complaint = errors.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = status
