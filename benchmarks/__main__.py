@@ -31,6 +31,8 @@ NAMES = (
     "archive",
     "store",
     "tables",
+    "store_kills",
+    "list_store",
     "store_training",
     "stream",
     "stream_kills",
@@ -97,13 +99,19 @@ SMALL = Options(
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Images of training, an epoch.")
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
-@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
+@click.option(
+    "--kills",
+    type=click.IntRange(1),
+    help="Kills of stream_kills, store_kills; of kills, up to 60.",
+)
+@click.option("--failing", type=click.FloatRange(0, 0.5), help="Share of failing requests: 0.05.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(
     "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."
 )
-@click.option("--listed", help="Numbers of listed images of list_memory: 10000,10000000.")
+@click.option("--listed", help="Numbers of images of list_memory: 10000,10000000.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",

@@ -65,8 +65,12 @@ class Options:
     """images that land at once in a stream, a round, for the throughput"""
     kills: int = 100
     """of a stream"""
+    failing: float = 0.05
+    """share of the requests to a store that fail, 0 to 1"""
     kill_images: int = 5000
     """files that land in a stream that is killed"""
+    store: bool = False
+    """stream_kills: inbox and output in a store, reached through a failing network"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""
     data: Path | None = None

@@ -8,10 +8,12 @@ that the tests use, which would take the cores from what is measured.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import hashlib
 import sys
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 _PAGE = 1_000
@@ -25,6 +27,8 @@ class Server:
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.modified = datetime(2026, 1, 1, tzinfo=UTC)
         self.endpoint = ""
+        self._keys: list[str] | None = None
+        """sorted; ``None``: a key has come or gone since"""
 
     async def start(self) -> asyncio.Server:
         """Listen on a free port."""
@@ -66,17 +70,24 @@ class Server:
         query = parse_qs(parts.query, keep_blank_values=True)
         if method == "GET" and "list-type" in query:
             return "200 OK", {"Content-Type": "application/xml"}, self._list(key, query)
-        if method == "POST":  # deletes, which a measurement needs not see
+        if method == "POST":
+            for name in ElementTree.fromstring(body).iterfind(".//{*}Key"):
+                self.delete(f"{key.rstrip('/')}/{name.text}")
             return "200 OK", {}, b"<DeleteResult></DeleteResult>"
+        if method == "DELETE":
+            self.delete(key)
+            return "204 No Content", {}, b""
         stored = self.objects.get(key)
         if method == "PUT":
             if "if-none-match" in headers and stored is not None:
                 return "412 Precondition Failed", {}, b"<Error/>"
             if "if-match" in headers and (stored is None or headers["if-match"] != stored[1]):
                 return "412 Precondition Failed", {}, b"<Error/>"
-            etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
-            self.objects[key] = (body, etag)
-            return "200 OK", {"ETag": etag}, b""
+            if (source := headers.get("x-amz-copy-source")) is not None:
+                body = self.objects[unquote(source).lstrip("/")][0]
+            etag = self.put(key, body)
+            answer = f"<CopyObjectResult><ETag>{escape(etag)}</ETag></CopyObjectResult>"
+            return "200 OK", {"ETag": etag}, answer.encode() if source else b""
         if stored is None:
             return "404 Not Found", {}, b"<Error><Code>NoSuchKey</Code></Error>"
         data, etag = stored
@@ -91,20 +102,41 @@ class Server:
         facts["Content-Range"] = f"bytes {start}-{min(end, len(data)) - 1}/{len(data)}"
         return "206 Partial Content", facts, data[start:end]
 
+    def put(self, key: str, body: bytes) -> str:
+        """Take an object, ``bucket/key``; its etag."""
+        if key not in self.objects:
+            self._keys = None
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        self.objects[key] = (body, etag)
+        return etag
+
+    def delete(self, key: str) -> None:
+        """Forget an object; one that is not there is no error."""
+        if self.objects.pop(key, None) is not None:
+            self._keys = None
+
     def _list(self, bucket: str, query: dict[str, list[str]]) -> bytes:
         prefix = f"{bucket.rstrip('/')}/{query.get('prefix', [''])[0]}"
         after = query.get("continuation-token", query.get("start-after", [""]))[0]
-        keys = sorted(key for key in self.objects if key.startswith(prefix))
+        if self._keys is None:
+            self._keys = sorted(self.objects)
         cut = len(bucket.rstrip("/")) + 1
-        names = [key[cut:] for key in keys if key[cut:] > after]
-        page = names[: int(query.get("max-keys", [str(_PAGE)])[0])]
+        low = max(prefix, f"{prefix[:cut]}{after}\0" if after else "")
+        begin = bisect.bisect_left(self._keys, low)
+        most = int(query.get("max-keys", [str(_PAGE)])[0])
+        page = []
+        for key in self._keys[begin : begin + most + 1]:
+            if not key.startswith(prefix):
+                break
+            page.append(key[cut:])
+        more = len(page) > most
+        page = page[:most]
         rows = "".join(
             f"<Contents><Key>{escape(name)}</Key><Size>{len(self.objects[bucket + '/' + name][0])}"
             f"</Size><LastModified>{self.modified:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
             f"<ETag>{escape(self.objects[bucket + '/' + name][1])}</ETag></Contents>"
             for name in page
         )
-        more = len(page) < len(names)
         token = (
             f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
         )
@@ -114,13 +146,43 @@ class Server:
         ).encode()
 
 
-async def main(delay_ms: float) -> None:
+class GeneratedListing(Server):
+    """A bucket that only lists: so many keys, 1,000 to a folder, made up as they are asked for."""
+
+    def __init__(self, delay_s: float, count: int) -> None:
+        super().__init__(delay_s)
+        self.count = count
+
+    def _list(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        del bucket
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
+        begin = int(after[-14:-4]) + 1 if after else 0
+        end = min(begin + _PAGE, self.count)
+        rows = "".join(
+            f"<Contents><Key>in/{n // 1000:07d}/{n:010d}.png</Key><Size>80000</Size>"
+            f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"{n:032x}"</ETag>'
+            "</Contents>"
+            for n in range(begin, end)
+        )
+        more = ""
+        if end < self.count:
+            last = end - 1
+            token = f"in/{last // 1000:07d}/{last:010d}.png"
+            more = f"<NextContinuationToken>{token}</NextContinuationToken>"
+        return (
+            f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}{rows}"
+            "</ListBucketResult>"
+        ).encode()
+
+
+async def main(delay_ms: float, listed: int = 0) -> None:
     """Serve until the process is ended."""
-    server = Server(delay_ms / 1000)
+    delay_s = delay_ms / 1000
+    server = GeneratedListing(delay_s, listed) if listed else Server(delay_s)
     listening = await server.start()
     print(server.endpoint.rpartition(":")[2], flush=True)
     await listening.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1])))
+    asyncio.run(main(float(sys.argv[1]), *map(int, sys.argv[2:])))

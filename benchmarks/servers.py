@@ -125,13 +125,16 @@ def _gpus(folder: Path) -> Path:
 
 
 @contextmanager
-def standalone(folder: Path, workers: int = 2, last: Sequence[str] = ()) -> Iterator[Cluster]:
+def standalone(
+    folder: Path, workers: int = 2, last: Sequence[str] = (), each: Sequence[str] = ()
+) -> Iterator[Cluster]:
     """A master and workers of one core each, who say that they have a GPU, too.
 
     Args:
         folder: for logs and files.
         workers: how many.
         last: command that runs the last of them.
+        each: command that runs each of the others.
     """
     port = free_port()
     url = f"spark://127.0.0.1:{port}"
@@ -146,7 +149,7 @@ def standalone(folder: Path, workers: int = 2, last: Sequence[str] = ()) -> Iter
                 "deploy.worker.Worker",
                 [*where, *size, url],
                 folder,
-                last if number == workers - 1 else (),
+                last if last and number == workers - 1 else each,
             )
             for number in range(workers)
         ]

@@ -30,7 +30,7 @@ from benchmarks.common import (
 from benchmarks.pictures import pictures, write_images
 from benchmarks.score import benchmark_bundle
 from pulmospark.core import limits
-from pulmospark.store.store import read_many
+from pulmospark.store.prefetch import read_many
 from pulmospark.store.uri import StoreUri
 
 IMAGES = 2000

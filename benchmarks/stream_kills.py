@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import MASTER, Options, Report, data_folder, goal, say, scratch
 from benchmarks.pictures import Pictures, pictures
-from benchmarks.stream_process import WAIT_S, Stream, land, untrained_bundle
+from benchmarks.stream_places import Folders, InStore, places
+from benchmarks.stream_process import WAIT_S, Stream, untrained_bundle
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.core.files import read_json
 from pulmospark.inference.batch.predict import predict
@@ -33,40 +34,31 @@ _SAME = ("--precision", "fp32")
 def measure(options: Options) -> Report:
     """Kill the stream at random moments while images land; compare its tables with a batch's."""
     made_of = pictures(data_folder(options))
-    kills, images = options.kills, options.kill_images
-    with scratch(options) as work:
+    images = options.kill_images
+    with scratch(options) as work, places(work, store=options.store) as where:
         bundle = untrained_bundle(
             work / "bundle", "squeezenet1_1" if options.small else "mobilenet_v2"
         )
-        inbox = work / "inbox"
-        inbox.mkdir()
-        killed, seconds = _kill(
-            bundle, work, inbox, made_of, images=images, kills=kills, small=options.small
-        )
+        killed, seconds = _kill(bundle, work, where, made_of, options)
         with spark_session(MASTER) as spark:
-            predict(bundle, [str(inbox)], work / "batch", spark, quiet=True, settings=_EXACT)
-        found = compare(work / "out", work / "batch", inbox)
+            predict(bundle, [where.inbox], work / "batch", spark, quiet=True, settings=_EXACT)
+        found = compare(where, work / "batch")
+        notes = where.notes()
     found |= {"kills": dict(killed), "seconds": seconds}
-    return _report(found, made_of, images, sum(killed.values()))
+    return _report(found, made_of, images, sum(killed.values()), notes)
 
 
 def _kill(
-    bundle: Path,
-    work: Path,
-    inbox: Path,
-    made_of: Pictures,
-    *,
-    images: int,
-    kills: int,
-    small: bool,
+    bundle: Path, work: Path, where: Folders | InStore, made_of: Pictures, options: Options
 ) -> tuple[Counter[str], float]:
     """Until all kills are done; then once more to the end."""
     begun = time.monotonic()
     chance = random.Random(_SEED)
     gone = threading.Event()
+    kills, images = options.kills, options.kill_images
     # Images land over about the time that the kills take, restarts of Spark among it.
-    pause_s = 0.0 if small else 0.9 * kills * sum(_LIFE_S) / 2 / images
-    lander = threading.Thread(target=_land_all, args=(inbox, made_of, images, pause_s, gone))
+    pause_s = 0.0 if options.small else 0.9 * kills * sum(_LIFE_S) / 2 / images
+    lander = threading.Thread(target=_land_all, args=(where, made_of, images, pause_s, gone))
     lander.start()
     killed: Counter[str] = Counter()
     stream: Stream | None = None
@@ -74,19 +66,26 @@ def _kill(
         while sum(killed.values()) < kills:
             if stream is None or not stream.running():
                 # What a killed driver has left is not cleared away: it has to do no harm.
-                stream = Stream(bundle, inbox, work / "out", work / "log", *_SAME)
+                where.next_machine(chance)
+                stream = Stream(
+                    bundle, where.inbox, where.out, work / "log", *_SAME, *where.settings
+                )
             time.sleep(chance.uniform(*_LIFE_S))
             victim = chance.choice(_VICTIMS)
             if stream.running() and stream.kill(victim, chance):
                 killed[victim] += 1
                 if sum(killed.values()) % 10 == 0:
-                    say(f"  {sum(killed.values())} kills, {_rows(work / 'out')} rows")
+                    rows = where.rows("predictions")
+                    say(f"  {sum(killed.values())} kills, {rows.num_rows if rows else 0} rows")
                 if victim != "worker":
                     stream.process.wait(WAIT_S)
         lander.join()
         if stream is not None:
             stream.clear()
-        stream = Stream(bundle, inbox, work / "out", work / "log", "--once", *_SAME)
+        where.next_machine(chance)
+        stream = Stream(
+            bundle, where.inbox, where.out, work / "log", "--once", *_SAME, *where.settings
+        )
         if code := stream.process.wait(_LAST_S):
             raise RuntimeError(f"the last stream ended with exit code {code}: see {work / 'log'}")
     finally:
@@ -98,7 +97,7 @@ def _kill(
 
 
 def _land_all(
-    inbox: Path, made_of: Pictures, images: int, pause_s: float, gone: threading.Event
+    where: Folders | InStore, made_of: Pictures, images: int, pause_s: float, gone: threading.Event
 ) -> None:
     for number in range(images):
         if number % _BAD_EACH == _BAD_EACH - 1:
@@ -107,19 +106,15 @@ def _land_all(
             data = made_of.file(number - 1)
         else:
             data = made_of.file(number)
-        land(inbox, f"image-{number:06d}.jpg", data)
+        where.land(f"image-{number:06d}.jpg", data)
         if gone.wait(pause_s):
             return
 
 
-def _rows(out: Path) -> int:
-    folder = out / "predictions"
-    return pq.read_table(folder).num_rows if folder.is_dir() and any(folder.iterdir()) else 0
-
-
-def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
+def compare(where: Folders | InStore, batch: Path) -> dict[str, Any]:
     """What differs between a stream's tables and a batch run's."""
-    streamed = pq.read_table(out / "predictions").to_pylist()
+    tables = {name: where.rows(name) for name in ("predictions", "rejects", "repeats")}
+    streamed = tables["predictions"].to_pylist()
     times = Counter(row["image_id"] for row in streamed)
     # The batch scores an image that was sent twice twice; which of the two the stream took is
     # chance.
@@ -132,20 +127,16 @@ def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
         if row["image_id"] in wanted
     ]
     rejects = [
-        {(row["uri"], row["image_id"], row["reason"]) for row in pq.read_table(at).to_pylist()}
-        for at in (out / "rejects", batch / "rejects")
+        {(row["uri"], row["image_id"], row["reason"]) for row in table.to_pylist()}
+        for table in (tables["rejects"], pq.read_table(batch / "rejects"))
     ]
-    told = Counter(
-        uri
-        for name in ("predictions", "rejects", "repeats")
-        for uri in pq.read_table(out / name)["uri"].to_pylist()
-    )
-    files = Counter(str(path) for path in inbox.iterdir())
+    told = Counter(uri for table in tables.values() for uri in table["uri"].to_pylist())
+    files = where.files()
     return {
         "files": len(files),
         "images": len(wanted),
         "rejects": len(rejects[1]),
-        "repeats": pq.read_table(out / "repeats").num_rows,
+        "repeats": tables["repeats"].num_rows,
         "lost": len(wanted.keys() - times.keys()),
         "twice": sum(count - 1 for count in times.values()),
         "unknown": len(times.keys() - wanted.keys()),
@@ -161,7 +152,9 @@ def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
     }
 
 
-def _report(found: dict[str, Any], made_of: Pictures, images: int, kills: int) -> Report:
+def _report(
+    found: dict[str, Any], made_of: Pictures, images: int, kills: int, notes: list[str]
+) -> Report:
     rows = [
         (name.replace("_", " "), f"{found[name]:g}")
         for name in (
@@ -183,6 +176,7 @@ def _report(found: dict[str, Any], made_of: Pictures, images: int, kills: int) -
         rows=rows,
         notes=[
             "killed: " + ", ".join(f"{n} x {name}" for name, n in sorted(found["kills"].items())),
+            *notes,
             goal("0 lost, 0 twice, the table of a batch run", clean),
         ],
         figures=found,

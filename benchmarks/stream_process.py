@@ -60,10 +60,15 @@ class Stream:
     """``pulmospark stream`` in a process group of its own."""
 
     def __init__(
-        self, bundle: Path, inbox: Path, out: Path, log: Path, *more: str, master: str = RETRYING
+        self,
+        bundle: Path,
+        inbox: Path | str,
+        out: Path | str,
+        log: Path,
+        *more: str,
+        master: str = RETRYING,
     ) -> None:
         self.started = time.time()
-        self.out = out
         with log.open("ab") as file:
             self.process = start(
                 python("-m", "pulmospark", "stream", str(bundle), str(inbox), "--out", str(out),

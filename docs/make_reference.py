@@ -250,6 +250,7 @@ _TABLES = {
     "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, written with "
     "`evaluate.levels` or `--level`",
     "REPEATS": "`repeats/` of `stream --out`",
+    "ARRIVALS": "`_stream/arrivals/` of `stream --out`",
 }
 _HOMES = (tables,)
 """modules that define them"""

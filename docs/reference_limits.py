@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from reference_words import sayings, table
 
-from pulmospark.core import lake_limits, limits, mirror_limits, serve_limits, store_limits
+from pulmospark.core import (
+    archive_limits,
+    lake_limits,
+    limits,
+    mirror_limits,
+    serve_limits,
+    store_limits,
+    stream_limits,
+)
 
 
 def limits_page() -> str:
     """Every limit with its value and its reason."""
-    rooms = (limits, serve_limits, store_limits, lake_limits, mirror_limits)
+    rooms = (
+        limits,
+        serve_limits,
+        store_limits,
+        lake_limits,
+        mirror_limits,
+        stream_limits,
+        archive_limits,
+    )
     meanings = {name: text for room in rooms for name, text in sayings(room).items()}
     both = {name: value for room in rooms for name, value in vars(room).items()}
     values = {name: value for name, value in both.items() if name.isupper()}

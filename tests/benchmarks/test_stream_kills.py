@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from benchmarks.stream_places import Folders
 from benchmarks.stream_process import Reader
 
 from benchmarks import stream_kills
@@ -64,7 +65,7 @@ def _streamed(
     _write(out, "predictions", images)
     _write(out, "rejects", [_reject(str(inbox / name)) for name in rejects])
     _write(out, "repeats", [{"uri": str(inbox / n), "image_id": "1", **sizes} for n in repeats])
-    return stream_kills.compare(out, inbox.parent / "batch", inbox)
+    return stream_kills.compare(Folders(inbox.parent), inbox.parent / "batch")
 
 
 def test_tables_that_agree_are_clean(inbox: Path) -> None:

@@ -49,6 +49,7 @@ def test_every_setting_column_and_limit_is_named() -> None:
         "PREDICTIONS",
         "UNITS",
         "REPEATS",
+        "ARRIVALS",
     ):
         for column in getattr(schemas, table).names:
             assert f"| `{column}` |" in _section(table.lower())

@@ -18,7 +18,7 @@ from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
 from pulmospark.lake.append import append_version
 from pulmospark.lake.table import open_table
-from pulmospark.store.store import ConflictError
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.uri import StoreUri
 
 SCHEMA = pa.schema([pa.field("n", pa.int64(), nullable=False)])

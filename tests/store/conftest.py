@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -11,6 +13,9 @@ from moto.server import ThreadedMotoServer
 
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
+
+# `benchmarks.servers` lies beside the tests, and in no package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 @pytest.fixture(scope="session")

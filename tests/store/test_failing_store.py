@@ -12,7 +12,9 @@ from benchmarks.s3_server import Server
 
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, find_many
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.store import Store
 from pulmospark.store.uri import StoreUri
 
 SHARE = 0.3

@@ -17,9 +17,10 @@ from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.machine import cache_folder
 from pulmospark.store import lease as leases
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.mirror import MIRRORS, Mirror, run_around
 from pulmospark.store.published import NAME, Published, Writer, is_plain_path, read_published
-from pulmospark.store.store import ConflictError, Store, open_store
+from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
 SCHEMA = pa.schema([pa.field("uri", pa.string()), pa.field("n", pa.int64())])

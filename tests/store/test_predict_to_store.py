@@ -24,8 +24,9 @@ from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork
 from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store.commit import commit_files
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder
-from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 
@@ -65,6 +66,7 @@ def test_from_a_bucket_to_a_table(
         _put(path, bucket / f"in/{path.name}")
     open_store(bucket).put("in/broken.png", b"broken")
     line = ["predict", f"{bucket}models/mine", f"{bucket}in", "--out", f"{bucket}out", "--json"]
+    line += ["--engine", "local"]  # a session of other tests has no credentials
     done = CliRunner().invoke(cli, line)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ def test_training_reads_pixels_by_ranges_where_the_table_is_large(
     stored_run: StoredRun, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "four"))
+    for name in (*SECRETS, "AWS_REGION", "AWS_ENDPOINT_URL"):  # the session began without them
+        monkeypatch.setitem(spark.sparkContext.environment, name, os.environ[name])
     monkeypatch.setattr(mirror_limits, "COPIED_TABLE_BYTES_MAX", 10_000)
     address = _copied(stored_run, "large")
     experiment, run = open_experiment(address, {})

@@ -12,13 +12,9 @@ import boto3
 import pytest
 
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.store.store import (
-    ConflictError,
-    ObjectMissingError,
-    Store,
-    open_store,
-    read_many,
-)
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
 NAMES = ["a b.png", "a%20b.png", "ü/é.png", "q?a=b#c", "tilde~[1].png", "a\\b.png", "a+b.png"]

@@ -12,13 +12,24 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pulmospark.chunks import Part, chunks_of, read_part, run_chunks
+from pulmospark.chunks import (
+    Part,
+    chunks_of,
+    listed_chunks,
+    read_chunk,
+    read_part,
+    run_chunks,
+)
 from pulmospark.chunks.local import ThisProcess
 from pulmospark.chunks.overlap import overlapped
 from pulmospark.chunks.stored_folder import StoredFolder
 from pulmospark.core import store_limits
 from pulmospark.core.errors import SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
+from pulmospark.layouts.base import row_of
+from pulmospark.layouts.list_writer import list_writer
+from pulmospark.layouts.manifest_rows import table_of
+from pulmospark.layouts.walk import FoundFile
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 from spark.local_works import COUNT, Deadly, RejectingDeadly, numbers_in
@@ -147,3 +158,25 @@ def test_steps_overlap_in_their_order() -> None:
         return unit + 1
 
     assert list(overlapped(range(4), begin, work, finish)) == [1, 11, 21, 31]
+
+
+def test_a_long_list_is_several_objects_with_the_chunks_of_one_file(
+    bucket: StoreUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_limits, "LIST_ROWS_MAX", 20)
+    files = [FoundFile(f"/{number}.png", ("x",), 1000 + number, 1) for number in range(45)]
+    rows = [row_of(file, "source") for file in files]
+    groups = [table_of(rows[start : start + 10]) for start in range(0, 45, 10)]
+    listed = {}
+    for target in (tmp_path / "list.parquet", bucket / "list"):
+        with list_writer(target) as writer:
+            for group in groups:
+                writer.write(group)
+        listed[len(writer.files)] = listed_chunks(writer.files, 4)
+    assert listed.keys() == {1, 3}
+    uris = {
+        count: [read_chunk(chunk, ["uri"])["uri"].to_pylist() for chunk in todo]
+        for count, todo in listed.items()
+    }
+    assert uris[1] == uris[3]
+    assert [uri for chunk in uris[3] for uri in chunk] == [row.uri for row in rows]

@@ -151,14 +151,25 @@ def _rows(
     worker, connection = lane
     try:
         connection.send(task)
-        while not stop.is_set() and (share := next(numbers, None)) is not None:
-            connection.send(share)
+        # Where a worker takes the next share while it is at one, it has to have it.
+        under_way, most, left = 0, 1 + task.is_overlapped, True
+        failure: str | None = None
+        while left or under_way:
+            while left and under_way < most:
+                share = None if stop.is_set() else next(numbers, None)
+                connection.send(share)
+                left = share is not None
+                under_way += left
+            if not under_way:
+                break
             reply = connection.recv()
+            under_way -= 1
             yield from reply.rows
-            if reply.error is not None:
-                raise error_from(reply.error)
-            if any(row.error is not None for row in reply.rows):
+            failure = failure or reply.error
+            if failure is not None or any(row.error is not None for row in reply.rows):
                 stop.set()
+        if failure is not None:
+            raise error_from(failure)
     except (EOFError, OSError) as error:
         raise WorkerEndedError(_ended(worker.last_words())) from error
 

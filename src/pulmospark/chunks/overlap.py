@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,3 +43,16 @@ def overlapped(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def setting(failed: threading.Event, step: Callable[[Unit], Row]) -> Callable[[Unit], Row]:
+    """A step that sets an event before it raises."""
+
+    def run(unit: Unit) -> Row:
+        try:
+            return step(unit)
+        except BaseException:
+            failed.set()
+            raise
+
+    return run

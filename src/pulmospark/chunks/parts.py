@@ -13,7 +13,9 @@ from pulmospark.chunks.compaction import compact_parts, place_name, write_option
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import files, lake_limits, limits
 from pulmospark.core.delta_log import write_log
-from pulmospark.store.store import ObjectMissingError, open_store, read_many
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 _NUMBERS_A_GROUP = 65_536

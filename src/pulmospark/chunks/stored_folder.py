@@ -18,15 +18,9 @@ import pyarrow as pa
 
 from pulmospark.chunks.parts import write_part
 from pulmospark.core import store_limits
-from pulmospark.store.store import (
-    ConflictError,
-    ObjectMissingError,
-    Store,
-    StoredObject,
-    in_parallel,
-    open_store,
-    read_many,
-)
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import Store, StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri
 
 TAG = "tag"
@@ -162,9 +156,12 @@ class StoredFolder:
 
 def _tag_of(store: Store, folder: StoreUri) -> str:
     key = (folder / TAG).key
-    with contextlib.suppress(ConflictError):
-        store.put_new(key, uuid.uuid4().hex[:_TAG_CHARS].encode())
-    return store.get(key).decode()
+    tag = uuid.uuid4().hex[:_TAG_CHARS]
+    try:
+        store.put_new(key, tag.encode())
+    except ConflictError:  # of an unfinished run
+        return store.get(key).decode()
+    return tag
 
 
 class _Log:

@@ -15,6 +15,7 @@ import gc
 import json
 import platform
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -24,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 import pulmospark
-from pulmospark.chunks.overlap import overlapped
+from pulmospark.chunks.overlap import overlapped, setting
 from pulmospark.chunks.work_folder import WorkFolder
 from pulmospark.chunks.work_list import Chunk, read_chunk
 from pulmospark.chunks.worker_check import Expected, check_worker
@@ -166,14 +167,30 @@ class Task:
         """
         yield from self.outcomes_of(shares)
 
-    def outcomes_of(self, shares: Iterable[int]) -> Iterator[UnitRow]:
-        """As :meth:`outcomes`; where waiting overlaps, a share is taken while another is run."""
-        units = (unit for share in shares for unit in self._units(share))
+    @property
+    def is_overlapped(self) -> bool:
+        """Whether the next unit is begun while one is worked on."""
         # What ended a process must not be one of several.
-        if self.files.overlaps and self.marks is None:
-            rows = overlapped(units, self._begin, self._work_on, self._finish)
+        return self.files.overlaps and self.marks is None
+
+    def outcomes_of(
+        self, shares: Iterable[int], failed: threading.Event | None = None
+    ) -> Iterator[UnitRow]:
+        """As :meth:`outcomes`; where units overlap, shares are taken in a thread, one ahead.
+
+        Args:
+            shares: their numbers.
+            failed: is set before anything is raised, so that taking a share need not be waited
+                for.
+        """
+        failed = failed or threading.Event()
+        units_of, begin = setting(failed, self._units), setting(failed, self._begin)
+        finish = setting(failed, self._finish)
+        units = (unit for share in shares for unit in units_of(share))
+        if self.is_overlapped:
+            rows = overlapped(units, begin, self._work_on, finish)
         else:
-            rows = (self._finish(self._work_on(self._begin(unit))) for unit in units)
+            rows = (finish(self._work_on(begin(unit))) for unit in units)
         for row in rows:
             yield row
             if row.error is not None:

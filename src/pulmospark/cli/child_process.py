@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from pulmospark.core import machine
 from pulmospark.core.errors import InputError
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,7 +50,10 @@ def continue_in_child(image: str) -> None:
     if child == 0:
         os.setsid()  # Ctrl-C reaches it through the parent alone: once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-        os.environ.update(machine.ONE_THREAD)
+        # Inside, because it imports pydantic, which the help is spared.
+        from pulmospark.core.machine import ONE_THREAD
+
+        os.environ.update(ONE_THREAD)
         # Collecting while imports fill the memory, and at the end, is a sixth of the time.
         gc.set_threshold(_GC_OBJECTS)
         atexit.register(gc.freeze)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pulmospark.experiment.run_folder import RunFolder
     from pulmospark.spark.engine_choice import EngineChoice, EngineName
 
-_SHOWN = "pulmospark.shown"
+SHOWN = "pulmospark.shown"
 """key of a command's context: how its output names what lies in a store"""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -252,47 +251,13 @@ def open_run(
 def show_addresses(run: RunFolder) -> None:
     """Print the address of a run in a store in the place of its copy's path."""
     if run.mirror is not None:
-        click.get_current_context().meta[_SHOWN] = run.mirror.shown
+        click.get_current_context().meta[SHOWN] = run.mirror.shown
 
 
 def _with_addresses(text: str) -> str:
     context = click.get_current_context(silent=True)
-    show = context and context.meta.get(_SHOWN)
+    show = context and context.meta.get(SHOWN)
     return str(show(text)) if show else text
-
-
-@contextlib.contextmanager
-def written_to(out: Path | StoreUri, mark: str | None) -> Iterator[Path]:
-    """Where a command writes on this machine; what it wrote is published if ``out`` is in a store.
-
-    Args:
-        out: as given.
-        mark: file in the output folder that is written last, and by which an earlier output is
-            known, which may be replaced; ``None``: the output is one file.
-
-    Raises:
-        InputError: something else is at the address.
-        PlatformError: the store ignores conditional writes, or refuses to be written to.
-        SourceUnavailableError: the store fails.
-    """
-    if isinstance(out, Path):
-        yield out
-        return
-    from pulmospark.store.folders import check_target, plain_name
-    from pulmospark.store.publish import publish_folder
-    from pulmospark.store.store import open_store
-
-    if mark is not None:
-        check_target(out, mark)
-    with tempfile.TemporaryDirectory(prefix="pulmospark-") as scratch:
-        folder = Path(scratch) / (plain_name(out.name) or "output")
-        address = str(out).rstrip("/")
-        click.get_current_context().meta[_SHOWN] = lambda text: text.replace(str(folder), address)
-        yield folder
-        if mark is None:
-            open_store(out).put_file(out.key, folder)
-        else:
-            publish_folder(folder, out, last=mark)
 
 
 def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:

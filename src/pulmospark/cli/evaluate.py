@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pulmospark.cli import common
+from pulmospark.cli.outputs import written_to
 from pulmospark.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _external(
             common.show_addresses(run)
             stack.enter_context(published(run))
         target = stack.enter_context(
-            common.written_to(out or bundle.resolve().parent / "external", RESULT)
+            written_to(out or bundle.resolve().parent / "external", RESULT)
         )
         spark = stack.enter_context(common.spark(master, conf, quiet=quiet or as_json))
         result = evaluate_external(

@@ -9,6 +9,7 @@ import click
 
 import pulmospark
 from pulmospark.cli import common
+from pulmospark.cli.outputs import written_to
 
 if TYPE_CHECKING:
     from pulmospark.core.store_uri import StoreUri
@@ -60,7 +61,7 @@ def command(
     from pulmospark.inference.export.export import export_bundle
 
     chosen = cast('Literal["onnx", "openvino"]', form)
-    with common.written_to(out, IR_FILE if form == "openvino" else None) as target:
+    with written_to(out, IR_FILE if form == "openvino" else None) as target:
         result = export_bundle(bundle, chosen, target, images)
     if as_json:
         common.say_json(result.model_dump(mode="json"))

@@ -20,7 +20,10 @@ from pulmospark.core import limits
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.rejection import Rejected, rejected
-from pulmospark.store.store import ObjectMissingError, read_many
+from pulmospark.store.archives import EntryError, outermost, parts_of_address, read_entry
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import prefetched
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import is_store_uri, parse_uri
 
 _OWN_FAULT = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
@@ -32,7 +35,7 @@ def read_bytes(path: str, inbox: str | None = None) -> bytes | Rejected:
     """Read a regular file, or an object, of at most ``limits.FILE_BYTES_MAX`` bytes.
 
     Args:
-        path: absolute, or an address such as ``s3://bucket/key``.
+        path: absolute, or an address such as ``s3://bucket/key`` or ``/data/set.zip!/a.png``.
         inbox: folder whose files may be taken away at any time, with the folders they lie in:
             as long as it is there itself, a file that is gone was taken away. ``None``: an
             archive, whose folders stay.
@@ -51,16 +54,18 @@ def read_bytes(path: str, inbox: str | None = None) -> bytes | Rejected:
         except ValueError as error:  # a NUL in its name
             return rejected(RejectReason.UNREADABLE, str(error))
         except (OSError, MemoryError) as error:
-            reject = _own_fault(path, error, inbox)
+            reject = _own_fault(outermost(path), error, inbox)
             if reject is not None:
                 return reject
             if not tries_left:
-                raise _unavailable(path, error) from error
+                raise _unavailable(outermost(path), error) from error
         time.sleep(limits.READ_PAUSE_S * 4 ** (limits.READ_TRIES - 1 - tries_left))
     raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _read(path: str) -> bytes | Rejected:
+    if (parts := parts_of_address(path)) is not None:
+        return _entry(*parts)
     # Without O_NONBLOCK the opening of a named pipe would wait for a writer for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
@@ -87,13 +92,29 @@ def read_objects(listed: Iterable[tuple[str, int]]) -> Iterator[bytes | Rejected
     Raises:
         SourceUnavailableError: a store failed, ``limits.STORE_RETRIES`` times.
     """
-    for data in read_many((parse_uri(uri, error=InputError), size) for uri, size in listed):
+    for data in prefetched(_object, listed):
         if isinstance(data, ObjectMissingError):
             yield rejected(RejectReason.VANISHED, "listed, and gone when it was read")
+        elif isinstance(data, Rejected):
+            yield data
         elif len(data) > limits.FILE_BYTES_MAX:
             yield too_many(len(data))
         else:
             yield data
+
+
+def _object(address: str) -> bytes | Rejected:
+    if (parts := parts_of_address(address)) is not None:
+        return _entry(*parts)
+    uri = parse_uri(address, error=InputError)
+    return open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1)
+
+
+def _entry(archive: str, name: str) -> bytes | Rejected:
+    try:
+        return read_entry(archive, name)
+    except EntryError as error:
+        return rejected(error.reason, error.detail)
 
 
 def too_many(size: int) -> Rejected:

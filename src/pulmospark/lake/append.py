@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from pulmospark.core import files, lake_limits, limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.lake.table import delta_errors, find_table, options_of
-from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.failures import ConflictError
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pulmospark.core import files
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.delta import check_delta, storage_options
-from pulmospark.store.store import ConflictError
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSu
 from pulmospark.layouts.list_writer import ListWriter, list_writer
 from pulmospark.layouts.manifest_rows import row_groups
 from pulmospark.layouts.sources import Source, open_source
+from pulmospark.layouts.walk import name_of_folder
 
 
 class SourceListing(Record):
@@ -190,7 +191,7 @@ def _names(sources: Sequence[Source]) -> tuple[str, ...]:
         if name is None:
             base = place.layout.name
             if place.layout.generic:
-                base = (place.folder.stem if place.folder.is_file() else place.folder.name) or base
+                base = name_of_folder(place.folder) or base
             base = base.replace(":", "-").strip() or place.layout.name
             name, number = base, 2
             while name.casefold() in taken:

@@ -16,7 +16,7 @@ _REASONS = {
     OTHER_EXTENSIONS: "with other extensions",
     ".gz": ".gz (unpack them; CT volumes, .nii.gz, are not read)",
     ".nii": ".nii (CT volumes are not read)",
-    ".zip": ".zip (unpack them)",
+    ".zip": ".zip (name them as inputs of their own)",
 }
 """extension -> description of files ignored for it; by default the extension"""
 

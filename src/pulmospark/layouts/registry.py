@@ -33,6 +33,7 @@ from pulmospark.layouts.datasets.siim_covid19 import SiimCovid19
 from pulmospark.layouts.datasets.vinbigdata import VinBigData
 from pulmospark.layouts.datasets.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
+from pulmospark.store.archives import archive_folder, is_archive, outermost
 
 _LOG = logging.getLogger(__name__)
 
@@ -202,19 +203,22 @@ def place_of(
 
 
 def existing(path: Path) -> Path:
-    """``path`` as an absolute path.
+    """``path`` as an absolute path; that of an archive as the folder of its files.
 
     Raises:
-        InputError: there is no such file or folder, or its name cannot be stored in a table.
+        InputError: there is no such file or folder, its name cannot be stored in a table, or it is
+            an archive that cannot be read.
     """
     path = absolute(path)
+    if path.is_file() and is_archive(path.name):
+        path = Path(archive_folder(str(path)))
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
             f"{str(path)!a}: the name is not valid UTF-8: rename the folder"
         ) from error
-    if not path.exists():
+    if not Path(outermost(str(path))).exists():
         raise InputError(f"{path}: no such folder: check the path of the source")
     return path
 

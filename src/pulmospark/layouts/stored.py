@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.sniff import sniff
+from pulmospark.layouts.archived import walk_archive
 from pulmospark.layouts.base import ListingNotes, NoteKind
-from pulmospark.layouts.walk import FoundFile, is_hidden, is_image_name, may_hold_image
-from pulmospark.store.store import ObjectMissingError, StoredObject, find_many, open_store
+from pulmospark.layouts.walk import (
+    FoundFile,
+    content_is_image,
+    is_hidden,
+    is_image_name,
+    may_hold_image,
+)
+from pulmospark.store.archives import archive_folder, is_archive
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.store import StoredObject, open_store
 from pulmospark.store.uri import StoreUri, parse_uri
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -27,13 +37,17 @@ def objects_below(uri: StoreUri, notes: ListingNotes) -> Iterator[FoundFile]:
     name, and ``**`` any folders.
 
     Args:
-        uri: a folder (``s3://bucket/images``) or a pattern (``s3://bucket/*/a*.png``).
+        uri: a folder (``s3://bucket/images``), an archive (``s3://bucket/set.zip``) or a pattern
+            (``s3://bucket/*/a*.png``).
         notes: receives what is skipped.
 
     Raises:
         InputError: no such bucket.
         SourceUnavailableError: the store fails.
     """
+    if is_archive(uri.name):
+        yield from walk_archive(archive_folder(str(uri)), notes, _by_name(str(uri)))
+        return
     magic = _MAGIC.search(uri.key)
     pattern = uri.key.split("/") if magic else []
     prefix = uri.key[: magic.start()] if magic else uri.prefix
@@ -64,7 +78,7 @@ def objects_named(uris: Iterable[StoreUri]) -> Iterator[FoundFile]:
 
 
 def resolve_address(text: str) -> tuple[StoreUri, bool]:
-    """The address in a text, and whether it is to be listed: a folder or a pattern.
+    """The address in a text, and whether it is to be listed: a folder, an archive or a pattern.
 
     Raises:
         UsageError: it is no valid address.
@@ -86,7 +100,17 @@ def resolve_address(text: str) -> tuple[StoreUri, bool]:
             f"{uri}: a table cannot be read from a store: copy it to this machine; its paths may "
             "be addresses"
         )
-    return uri, False
+    return uri, is_archive(uri.name)
+
+
+def _by_name(archive: str) -> Callable[[tuple[str, ...]], bool]:
+    def wanted(parts: tuple[str, ...]) -> bool:
+        address = f"{archive}!/{'/'.join(parts)}"
+        return is_image_name(parts[-1]) or (
+            may_hold_image(parts[-1]) and content_is_image(address)
+        )
+
+    return wanted
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

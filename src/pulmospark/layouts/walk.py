@@ -8,7 +8,6 @@ import platform
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,19 +16,35 @@ from pulmospark.core import limits
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.sniff import sniff
+from pulmospark.layouts.archived import (
+    archived_begin,
+    archived_file,
+    glance_archive,
+    is_archived,
+    walk_archive,
+)
+from pulmospark.layouts.names import FoundFile, Glance, is_hidden, is_image_name, may_hold_image
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".png", ".apng", ".bmp", ".dib",
-     ".tif", ".tiff", ".btf", ".webp", ".gif", ".dcm", ".dicom", ".ima"}
-)  # fmt: skip
-"""Files with one of these, in any case, are listed, whatever their content."""
-
-CONTENT_EXTENSIONS = frozenset({"", ".dic", ".dcm30", ".img"})
-"""Files with one of these, or a number, are listed if their content is an image: scanners,
-archives and ``storescp`` write DICOM files under such names."""
-
-ARCHIVE_LITTER = "__MACOSX"
+__all__ = [
+    "FoundFile",
+    "Glance",
+    "absolute",
+    "check_fault",
+    "content_is_image",
+    "files_like",
+    "find_file",
+    "folders_like",
+    "glance",
+    "holds_image",
+    "is_hidden",
+    "is_image",
+    "is_image_name",
+    "may_hold_image",
+    "name_of_folder",
+    "retried",
+    "walk",
+]
 
 _UNNAMED_LOOKED_AT = 5
 
@@ -50,42 +65,17 @@ _OF_THE_FILE = frozenset(
 """errors of a file or folder itself; all others are the machine's"""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A listed file."""
-
-    uri: str
-    """absolute path; bytes that are not UTF-8 written as ``\\xNN``"""
-    parts: tuple[str, ...]
-    """folders and file name below the source's folder, as the system gives them"""
-    size_bytes: int
-    modified_ns: int
-    """since 1970, nanoseconds"""
-    problem: str | None = None
-    """a ``RejectReason``"""
-
-
 def absolute(path: Path) -> Path:
     """``path`` as an absolute path; links stay, because the cluster knows files by them."""
     path = path.expanduser().absolute()
     return path.resolve() if ".." in path.parts else path
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file's name has an image extension."""
-    dot = name.rfind(".")
-    return dot >= 0 and name[dot:].lower() in IMAGE_EXTENSIONS
-
-
-def may_hold_image(name: str) -> bool:
-    """Whether a file's name says nothing about its content, which then has to be read."""
-    dot = name.rfind(".")
-    end = name[dot:].lower() if dot > 0 else ""
-    return end in CONTENT_EXTENSIONS or (end[1:].isascii() and end[1:].isdigit())
-
-
 def content_is_image(path: str) -> bool:
     """Whether a file begins like an image, or cannot be read, which must not be ignored."""
+    if is_archived(path):
+        begin = archived_begin(path)
+        return begin is None or sniff(begin) is not None
     try:
         # Opening a pipe would block; the listing notes that it is one.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -103,24 +93,26 @@ def content_is_image(path: str) -> bool:
         os.close(handle)
 
 
+def name_of_folder(folder: Path) -> str:
+    """The name of a folder, or of a sheet or an archive without its ending."""
+    archive = folder.name.removesuffix("!")
+    return Path(archive).stem if archive != folder.name or folder.is_file() else archive
+
+
 def is_image(path: str, name: str) -> bool:
     """Whether a file is an image by its name, or by its content if the name is uninformative."""
     return is_image_name(name) or (may_hold_image(name) and content_is_image(path))
-
-
-def is_hidden(name: str) -> bool:
-    """Whether an entry is skipped because of its name."""
-    return name.startswith(".") or name == ARCHIVE_LITTER
 
 
 def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Iterator[FoundFile]:
     """Files below ``root``: each folder's sorted by name, then those of its subfolders.
 
     Each folder is listed once. Memory holds the names of one folder and the pending folders. A
-    link to a regular file is followed, a link to a folder is not.
+    link to a regular file is followed, a link to a folder is not. The files of an archive come in
+    its own order.
 
     Args:
-        root: an absolute folder.
+        root: an absolute folder, or one in an archive (``/data/set.zip!/train``).
         notes: collects what is skipped, and why.
         wanted: whether a file is listed, by its parts below ``root``; by default
             :func:`is_image`.
@@ -129,6 +121,9 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
         InputError: ``root`` cannot be listed, or a folder lies deeper than
             ``limits.FOLDER_DEPTH_MAX``.
     """
+    if is_archived(str(root)):
+        yield from walk_archive(str(root), notes, wanted or _by_address(str(root)))
+        return
     waiting: list[tuple[str, ...]] = [()]
     base = str(root).rstrip("/")
     while waiting:
@@ -151,8 +146,14 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
         waiting.extend((*place, name) for name in reversed(folders))
 
 
+def _by_address(root: str) -> Wanted:
+    return lambda parts: is_image("/".join((root, *parts)), parts[-1])
+
+
 def find_file(path: Path, parts: tuple[str, ...], notes: ListingNotes) -> FoundFile | None:
     """One file by its path, under the same rules as ``walk``; ``None`` if it is skipped."""
+    if is_archived(str(path)):
+        return archived_file(str(path), parts)
     return _found(str(path), parts, notes)
 
 
@@ -210,20 +211,14 @@ def _name_problem(path: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """Names of some of a folder's entries, sorted, without hidden ones."""
-
-    folders: tuple[str, ...]
-    files: tuple[str, ...]
-
-
 def glance(folder: Path) -> Glance:
     """The first ``limits.LAYOUT_ENTRIES_MAX`` entries of a folder; empty if it has none.
 
     For recognition only: the file system decides which are first. A listing uses
     :func:`files_like` or a path.
     """
+    if is_archived(str(folder)):
+        return glance_archive(str(folder))
     folders: list[str] = []
     files: list[str] = []
     try:
@@ -284,6 +279,10 @@ def folders_like(folder: Path, wanted: Callable[[str], object]) -> tuple[str, ..
 
 
 def _names_like(folder: Path, wanted: Callable[[str], object], *, folders: bool) -> Iterator[str]:
+    if is_archived(str(folder)):
+        seen = glance_archive(str(folder))
+        yield from filter(wanted, seen.folders if folders else seen.files)
+        return
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -23,8 +23,9 @@ from pyspark.sql import SparkSession
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.store_uri import StoreUri, is_store_uri, parse_uri
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import upload
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.store import open_store
 
 Stage = TypeVar("Stage", bound=Params)
 

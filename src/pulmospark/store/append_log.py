@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from pulmospark.core.delta_log import LOG, entry_bytes, entry_name, first_actions
 from pulmospark.core.errors import InputError
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.places import Place
-from pulmospark.store.store import ConflictError, ObjectMissingError
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")

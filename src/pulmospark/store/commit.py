@@ -16,7 +16,8 @@ import pyarrow as pa
 from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.delta import storage_options
-from pulmospark.store.store import ConflictError, ObjectMissingError, open_store
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:

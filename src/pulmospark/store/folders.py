@@ -12,7 +12,8 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.store.delta import check_delta
-from pulmospark.store.store import ObjectMissingError, StoredObject, in_parallel, open_store
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.store import StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 FETCHED = "fetched"

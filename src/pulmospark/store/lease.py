@@ -22,8 +22,9 @@ from pulmospark.core import mirror_limits
 from pulmospark.core.errors import InputError, SourceUnavailableError, UsageError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.store_uri import StoreUri
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.published import NAME, Published, Writer, read_published
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, is_probe, open_store
+from pulmospark.store.store import Store, is_probe, open_store
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,13 +175,13 @@ def _replace(uri: StoreUri, record: Published, etag: str) -> str:
 def _myself() -> Writer:
     return Writer(
         token=uuid.uuid4().hex,
-        machine=_machine(),
+        machine=this_machine(),
         host=socket.gethostname(),
         process=os.getpid(),
     )
 
 
-def _machine() -> str | None:
+def this_machine() -> str | None:
     """Processes with the same id see each other's numbers: one boot, one namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -191,7 +192,7 @@ def _machine() -> str | None:
 
 def _has_ended(writer: Writer) -> bool:
     """Whether a writer of this machine is certainly no longer running."""
-    if writer.machine is None or writer.machine != _machine():
+    if writer.machine is None or writer.machine != this_machine():
         return False
     try:
         os.kill(writer.process, 0)

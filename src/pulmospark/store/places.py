@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark.core import files
+from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.patience import patiently
-from pulmospark.store.store import ConflictError, ObjectMissingError, open_store, read_many
+from pulmospark.store.prefetch import read_many
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 
@@ -191,7 +193,7 @@ class StorePlace(Place):
     def names(self, folder: str) -> list[str]:
         """See :meth:`Place.names`."""
         prefix = (self.uri / folder).prefix
-        keys = patiently(lambda: [found.uri.key for found in self._store.list(prefix)])
+        keys = patiently(lambda: [entry.uri.key for entry in self._store.list(prefix)])
         return sorted(key[len(prefix) :] for key in keys)
 
     def size(self, key: str) -> int:

@@ -16,7 +16,8 @@ from pulmospark.core import mirror_limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.records import Record
 from pulmospark.core.store_uri import StoreUri
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.store import open_store
 
 NAME = "published.json"
 FORMAT = 1

@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.core.safe_text import first_line
 from pulmospark.store.client import open_client
-from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before, repeated
+from pulmospark.store.failures import ConflictError, ObjectMissingError, store_errors
+from pulmospark.store.repeats import BrokenOffError, pause_before, repeated
 from pulmospark.store.uri import StoreUri
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -35,18 +37,6 @@ _PIECE = 8 * 1024 * 1024
 """bytes of an object that are read or sent at a time"""
 _WHOLE_MAX = 64 * 1024 * 1024
 """bytes of a file that is sent in one request"""
-_METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
-"""asked for a role where no credentials were found"""
-_QUERY = re.compile(r"\?[^\s,)]*")
-"""of an address: Azure's signatures stand in it"""
-
-
-class ObjectMissingError(InputError):
-    """There is no object with this key."""
-
-
-class ConflictError(PlatformError):
-    """An object is there already, or was changed since it was read: another writer was faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +188,27 @@ class Store:
             ]
 
     @repeated
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int, etag: str | None = None) -> bytes:
         """Some bytes of an object.
+
+        Args:
+            key: of the object.
+            start: offset of the first.
+            length: how many.
+            etag: that the object must still have.
 
         Raises:
             ObjectMissingError: there is none.
+            ConflictError: it has another etag by now.
             SourceUnavailableError: the store fails.
         """
         import obstore  # noqa: PLC0415
 
         with self._errors(key):
-            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            if etag is None:
+                return bytes(obstore.get_range(self._store, key, start=start, length=length))
+            span: GetOptions = {"range": (start, start + length), "if_match": etag}
+            return bytes(obstore.get(self._store, key, options=span).bytes())
 
     def put(self, key: str, data: bytes) -> str | None:
         """Write an object, over one that is there; its etag.
@@ -328,48 +328,8 @@ class Store:
         uri = StoreUri(self.bucket.scheme, self.bucket.bucket, meta["path"])
         return StoredObject(uri, meta["size"], modified, meta["e_tag"])
 
-    @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        from obstore import exceptions  # noqa: PLC0415
-
-        where = StoreUri(self.bucket.scheme, self.bucket.bucket, key)
-        try:
-            yield
-        except (FileNotFoundError, exceptions.NotFoundError) as error:
-            self._check_bucket(error)
-            raise ObjectMissingError(f"{where}: no such object") from None
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-            raise ConflictError(
-                f"{where}: was written by another process at the same time"
-            ) from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise SourceUnavailableError(
-                f"{platform.node()}: {where}: the store refuses access ({_reason(error)}): check "
-                "the credentials of that machine and their rights"
-            ) from None
-        except (exceptions.InvalidPathError, ValueError) as error:
-            raise InputError(
-                f"{where}: {_reason(error)}: such keys cannot be read: rename the object, or name "
-                "a folder without it"
-            ) from None
-        except exceptions.BaseError as error:
-            self._check_bucket(error)
-            if any(host in str(error) for host in _METADATA_HOSTS):
-                raise SourceUnavailableError(
-                    f"{platform.node()}: {where}: found no credentials in the environment or the "
-                    "cloud's own files, and this machine has no role: set them up, or "
-                    "AWS_SKIP_SIGNATURE=true for a public bucket"
-                ) from None
-            kind = SourceUnavailableError if has_given_up(error) else BrokenOffError
-            raise kind(
-                f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
-                "store, and rerun the command"
-            ) from None
-
-    def _check_bucket(self, error: Exception) -> None:
-        # Listing a bucket that is missing is a general error, with the same words in it.
-        if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
-            raise InputError(f"{self.bucket}: no such bucket") from None
+    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return store_errors(self.bucket, key)
 
 
 def is_probe(uri: StoreUri) -> bool:
@@ -409,60 +369,3 @@ def in_parallel(request: Callable[[Item], Answer], items: Iterable[Item]) -> lis
     """
     with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
         return list(pool.map(request, items))
-
-
-def read_many(uris: Iterable[tuple[StoreUri, int]]) -> Iterator[bytes | ObjectMissingError]:
-    """Contents of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
-
-    Holds at most ``limits.STORE_AHEAD_BYTES`` that were not taken yet, or one object.
-
-    Args:
-        uris: addresses and sizes in bytes; at most ``limits.FILE_BYTES_MAX`` + 1 are read of each.
-
-    Raises:
-        SourceUnavailableError: the store fails.
-    """
-    return _many(lambda uri: open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1), uris)
-
-
-def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissingError]:
-    """Size, time and etag of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
-
-    Raises:
-        SourceUnavailableError: the store fails.
-    """
-    return _many(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
-
-
-def _many(
-    request: Callable[[StoreUri], Answer], uris: Iterable[tuple[StoreUri, int]]
-) -> Iterator[Answer | ObjectMissingError]:
-    def asked(uri: StoreUri) -> Answer | ObjectMissingError:
-        try:
-            return request(uri)
-        except ObjectMissingError as error:
-            return error
-
-    waiting: deque[tuple[Future[Answer | ObjectMissingError], int]] = deque()
-    held = 0
-    pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store")
-    try:
-        for uri, size in uris:
-            while waiting and (
-                held + size > limits.STORE_AHEAD_BYTES or len(waiting) >= 2 * limits.STORE_REQUESTS
-            ):
-                done, its_size = waiting.popleft()
-                held -= its_size
-                yield done.result()
-            waiting.append((pool.submit(asked, uri), size))
-            held += size
-        while waiting:
-            yield waiting.popleft()[0].result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of obstore's message, without queries of addresses."""
-    text = first_line(error).partition("<?xml")[0]
-    return _QUERY.sub("", text).strip(" :.")[:300]

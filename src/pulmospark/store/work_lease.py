@@ -18,7 +18,9 @@ from collections.abc import Iterator
 
 from pulmospark.core import store_limits
 from pulmospark.core.errors import PulmosparkError, SourceUnavailableError, UsageError
-from pulmospark.store.store import ConflictError, ObjectMissingError, Store, open_store
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.lease import this_machine
+from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
 _HELD: set[StoreUri] = set()
@@ -129,23 +131,25 @@ def _busy(uri: StoreUri, owner: str) -> UsageError:
 
 def _content() -> bytes:
     # Another each time, so that its etag changes.
-    return json.dumps([platform.node(), os.getpid(), uuid.uuid4().hex]).encode()
+    return json.dumps([this_machine(), os.getpid(), platform.node(), uuid.uuid4().hex]).encode()
 
 
 def _shown(owner: bytes) -> str:
     try:
-        host, process, _ = json.loads(owner)
+        _, process, host, _ = json.loads(owner)
     except ValueError:
         return "another process"
     return f"process {process!s:.20} on {host!s:.100}"
 
 
 def _has_ended(owner: bytes) -> bool:
-    """Whether the holder was a process of this machine, and is gone."""
+    """Whether the holder was a process that this machine would still see, and is gone."""
     try:
-        host, process, _ = json.loads(owner)
-        if host != platform.node() or process == os.getpid():
-            return bool(host == platform.node())
+        machine, process, *_ = json.loads(owner)
+        if machine is None or machine != this_machine():
+            return False
+        if process == os.getpid():
+            return True  # this process knows what it holds: it was an earlier one of this number
         os.kill(process, 0)
     except ProcessLookupError:
         return True

@@ -38,7 +38,7 @@ class _NoCompiler(ModuleType):
         return function
 
     @staticmethod
-    def graph_break() -> None:
+    def graph_break(*_: Any, **__: Any) -> None:
         """Nothing: there is no graph."""
 
     def __getattr__(self, name: str) -> Any:

@@ -46,7 +46,7 @@ class Already:
         rejects: parts of the rejects table that stay.
     """
 
-    pending: list[Path]
+    pending: list[Place]
     images: list[Path]
     rejects: list[Path]
 

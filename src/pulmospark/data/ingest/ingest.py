@@ -35,6 +35,7 @@ from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.archives import outermost
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -148,7 +149,8 @@ def ingest(
         SourceUnavailableError: a machine cannot reach the images.
         PlatformError: an executor lacks the package, the images or the output's folder.
     """
-    roots = [str(absolute(source.path)) for source in sources if isinstance(source.path, Path)]
+    here = [source.path for source in sources if isinstance(source.path, Path)]
+    roots = [outermost(str(absolute(path))) for path in here]
     workers = workers_of(workers)
     workers.check(reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
@@ -173,7 +175,7 @@ def ingest(
                 todo,
                 work / "parts",
                 progress,
-                reads=[*roots, *reads_of(todo)],
+                reads=[*roots, *map(outermost, reads_of(todo))],
             )
         result = _publish(
             target,

@@ -34,8 +34,10 @@ from pulmospark.layouts.walk import (
     glance,
     is_image,
     is_image_name,
+    name_of_folder,
     walk,
 )
+from pulmospark.store.archives import archive_folder, is_archive
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 IMAGE_COLUMNS = (
@@ -117,9 +119,9 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
     """Sort paths into files, folders, patterns and tables; lists only what patterns need.
 
     Args:
-        paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
-            the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
-            pattern stands for all its matches, as if each were named; see
+        paths: a file, a folder, a zip or tar archive, a pattern (``*``, ``?``, ``[]``, and ``**``
+            for any folders), the folder of an images table or of an ingest, or a CSV, TSV or
+            Parquet file. A pattern stands for all its matches, as if each were named; see
             :func:`pulmospark.inference.batch.path_patterns.expanded`.
         layout: of the folders, as ``ingest`` takes it; ``None``: that of a recognised public
             data set, whose masks are then skipped, else every image file in them; ``none``:
@@ -248,7 +250,9 @@ class _ByType:
 
     def add(self, path: Path, *, with_layout: bool) -> None:
         is_sheet = path.name.lower().endswith(SHEET_ENDS)
-        if path.is_dir():
+        if is_archive(path.name) and path.is_file():
+            self.folders[Path(archive_folder(str(path)))] = None
+        elif path.is_dir():
             parts = [] if with_layout else _table_parts(path)
             if not parts:
                 self.folders[path] = None
@@ -349,7 +353,7 @@ def ct_window_told(images: Path) -> str | None:
 
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     for folder in inputs.folders:
-        source = printable(folder.name) or _FILES_SOURCE
+        source = printable(name_of_folder(folder)) or _FILES_SOURCE
         for file in walk(folder, notes):
             yield row_of(file, source)
     seen: set[str] = set()

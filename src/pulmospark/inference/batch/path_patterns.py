@@ -15,6 +15,7 @@ from pulmospark.core.locations import local_text
 from pulmospark.layouts.base import ListingNotes, NoteKind
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import absolute, check_fault, is_hidden
+from pulmospark.store.archives import outermost
 
 _ANY_FOLDERS = "**"
 
@@ -37,7 +38,7 @@ def expanded(paths: Sequence[str], notes: ListingNotes) -> Iterator[Path]:
     """
     for text in map(local_text, paths):
         path = absolute(Path(text))
-        if os.path.lexists(path):
+        if os.path.lexists(path) or Path(outermost(str(path))).is_file():
             yield path
         elif glob.has_magic(text):
             matches = sorted(set(_Pattern(text, notes).matches()))

@@ -43,6 +43,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.list_writer import list_writer
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.archives import outermost
 from pulmospark.store.folders import check_target
 from pulmospark.store.uri import StoreUri
 
@@ -246,7 +247,7 @@ def _run(
 ) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
-    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work.shared)
     lists = _listed(plan, work, notes, quiet=quiet)
     todo = todo_of(lists, plan.inputs.images, before, work.here)
@@ -321,7 +322,7 @@ def _score(
     standard = plan.reading
     seen = sum(chunk.rows for chunk in of_files)
     total = seen + sum(chunk.rows for chunk in of_images)
-    reads = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
@@ -329,7 +330,7 @@ def _score(
             of_files,
             work.parts,
             progress,
-            reads=[*reads, *reads_of(of_files)],
+            reads=[*reads, *map(outermost, reads_of(of_files))],
             tables=work.address,
         )
         later = _Later(progress, seen)

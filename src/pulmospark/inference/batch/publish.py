@@ -35,6 +35,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.store.commit import commit_files
 from pulmospark.store.folders import put_files
+from pulmospark.store.store import in_parallel
 from pulmospark.store.uri import StoreUri
 
 _NAMED_MAX = 100
@@ -160,9 +161,13 @@ def publish(
 
 def _publish_stored(address: StoreUri, folder: Path, written: Written) -> None:
     """Commit the tables, put the files next to them, and the record when all else is there."""
-    for name, parts in written.by_table().items():
+
+    def commit(table: tuple[str, dict[Place, int]]) -> None:
+        name, parts = table
         rows = {place.name: count for place, count in parts.items()}
         commit_files(address / name, rows, SCHEMAS[name])
+
+    in_parallel(commit, written.by_table().items())  # a commit is some ten requests in turn
     put_files(folder, address, last=RECORD)
 
 

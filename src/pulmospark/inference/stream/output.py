@@ -2,7 +2,7 @@
 
 On a disk the output's folder also holds the stream's own files, in ``_stream``. In a store it
 holds the tables and the record; the index and the network lie in this machine's cache, and are
-made anew where they are missing.
+rebuilt where they are missing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.core.safe_text import shown_json
 from pulmospark.inference.stream.ledger import DamagedStateError, StreamState
 from pulmospark.inference.stream.store import INNER, SCHEMAS, StreamStore
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.places import Place, place_of, sync
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.store import is_probe, open_store
 from pulmospark.store.uri import StoreUri
 
 RECORD = "stream.json"
@@ -156,8 +157,10 @@ def _holds_other(target: Path | StoreUri) -> bool:
             return False
         return not target.is_dir() or bool({path.name for path in target.iterdir()} - ours)
     prefix = target.prefix
-    listed = open_store(target).list(prefix)
-    return any(entry.uri.key[len(prefix) :].partition("/")[0] not in ours for entry in listed)
+    listed = (entry.uri for entry in open_store(target).list(prefix))
+    return any(
+        uri.key[len(prefix) :].partition("/")[0] not in ours for uri in listed if not is_probe(uri)
+    )
 
 
 @contextlib.contextmanager

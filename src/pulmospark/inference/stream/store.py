@@ -41,8 +41,8 @@ from pulmospark.data.ingest.rows import file_of
 from pulmospark.inference.stream.ledger import Arrival, StreamState
 from pulmospark.inference.stream.upkeep import keep_up
 from pulmospark.store.append_log import AppendLog, NewFile
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.places import Place
-from pulmospark.store.store import ObjectMissingError
 
 INNER = "_stream"
 """folder for everything other than tables; readers skip it because of its name"""

@@ -24,7 +24,8 @@ from pulmospark.inference.stream.notifications import Notifications
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import is_hidden, is_image_name, may_hold_image
 from pulmospark.store.patience import patiently
-from pulmospark.store.store import ObjectMissingError, StoredObject, find_many, open_store
+from pulmospark.store.prefetch import find_many
+from pulmospark.store.store import StoredObject, open_store
 from pulmospark.store.uri import StoreUri
 
 _PAGE = 1_000
@@ -135,11 +136,11 @@ class StoredInbox:
         self._taken.discard(arrival.key)
         self._given.pop(arrival.uri, None)
         self._later.pop(arrival.uri, None)
-        found = patiently(lambda: next(find_many([_uri_of(self._folder, arrival.uri)])))
-        now = None if isinstance(found, ObjectMissingError) else found
+        now = patiently(lambda: next(find_many([_uri_of(self._folder, arrival.uri)])))
         if self._notifications is not None:
-            self._notifications.replaced(arrival.key, None if now is None else _arrival(now).key)
-        if now is not None:
+            key = _arrival(now).key if isinstance(now, StoredObject) else None
+            self._notifications.replaced(arrival.key, key)
+        if isinstance(now, StoredObject):
             self._consider([now])
 
     def _hear(self, notifications: Notifications) -> bool:
@@ -148,12 +149,16 @@ class StoredInbox:
             return False
         heard = notifications.receive()
         uris = list(dict.fromkeys(uri for message in heard for uri in message.uris))
-        found = patiently(lambda: dict(zip(uris, find_many(uris), strict=True)))
+        answers = patiently(lambda: dict(zip(uris, find_many(uris), strict=True)))
         for message in heard:
-            there = [found[uri] for uri in message.uris]
-            arrivals = [_arrival(entry) for entry in there if isinstance(entry, StoredObject)]
             # An object that is gone again has no row, as a file that was taken away.
-            self._consider([entry for entry in there if isinstance(entry, StoredObject)])
+            objects = [
+                answer
+                for answer in (answers[uri] for uri in message.uris)
+                if isinstance(answer, StoredObject)
+            ]
+            self._consider(objects)
+            arrivals = map(_arrival, objects)
             pending = {arrival.key for arrival in arrivals if self._is_pending(arrival)}
             notifications.holds(message, pending)
         return bool(heard)

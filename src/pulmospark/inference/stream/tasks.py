@@ -30,7 +30,8 @@ from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import Piece
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
-from pulmospark.store.store import ObjectMissingError, find_many
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import find_many
 from pulmospark.store.uri import is_store_uri, parse_uri
 
 CHANGED = "changed"

@@ -53,8 +53,9 @@ from pulmospark.models.bundle.files import (
     json_of,
 )
 from pulmospark.models.zoo.catalogue import check_size
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import fetch_folder
-from pulmospark.store.store import ObjectMissingError, open_store
+from pulmospark.store.store import open_store
 
 if TYPE_CHECKING:
     import torch

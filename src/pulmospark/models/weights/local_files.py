@@ -12,8 +12,8 @@ from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.locations import path_of_variable
 from pulmospark.core.store_uri import StoreUri, is_store_uri, parse_uri
 from pulmospark.models.zoo.entry import WeightsFile, ZooEntry
+from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.folders import fetch_file
-from pulmospark.store.store import ObjectMissingError
 
 VARIABLE = "PULMOSPARK_WEIGHTS"
 """environment variable: a folder with files of ImageNet weights"""
