@@ -31,7 +31,8 @@ from pulmospark.inference.batch.staged_rows import Attempt, StagedRows, new_reje
 from pulmospark.lake.append import append_version
 from pulmospark.lake.table import find_table
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.store.store import ConflictError, ObjectMissingError, open_store
+from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 RUNS = "runs"
