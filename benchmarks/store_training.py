@@ -36,7 +36,10 @@ def measure(options: Options) -> Report:
     with scratch(options) as folder, slow_server(DELAY_MS):
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         drawn = write_phantoms(folder / "phantoms", seed=5, patients=options.patients)
-        places = {"local disk": folder, "store at 20 ms": StoreUri("s3", BUCKET, "runs")}
+        places: dict[str, Path | StoreUri] = {
+            "local disk": folder,
+            "store at 20 ms": StoreUri("s3", BUCKET, "runs"),
+        }
         runs = {name: _prepared(folder, drawn, out) for name, out in places.items()}
         train = ("-q", "--set", f"train.network.epochs={epochs}", *_SETTINGS)
         for turn in range(rounds + 1):
