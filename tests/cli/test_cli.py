@@ -137,7 +137,9 @@ def test_doctor_says_which_java_and_what_there_is() -> None:
     for word in ("java", "cores", "memory", "accelerator", "pyspark", "missing"):
         assert word in text
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
-    needed = [re.split("[>=<,[ ]", one)[0] for one in project["project"]["dependencies"]]
+    extras = project["project"]["optional-dependencies"]
+    named = [*project["project"]["dependencies"], *extras["local"]]
+    needed = [re.split("[>=<,[ ]", one)[0] for one in named]
     assert sorted(told["libraries"]) == sorted(needed)
 
 

@@ -20,7 +20,7 @@ from pulmospark.models.bundle.config import BundleConfig
 
 NO_PATHS = {
     "changes", "conf", "host", "hosts", "layout", "mapping", "master", "metrics_host", "model",
-    "models", "name", "names", "options", "preset", "sha256",
+    "models", "name", "names", "notifications", "options", "preset", "sha256",
 }  # fmt: skip
 """parameters that are plain text and name no file; a new one has to be thought about here"""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,21 +50,49 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return out
 
 
+def answers(spark: SparkSession, place: str) -> list[Any]:
+    """What Spark reads of the table of `place`."""
+    read = spark.read.format("pulmospark")
+    frame = read.load(place)
+    (row,) = frame.where("uri = '1-2'").collect()
+    (first,) = frame.selectExpr("min(unix_micros(predicted_at))").collect()
+    few = spark.read.format("pulmospark").option("columns", "date, uri").load(place)
+    return [
+        [row.uri for row in frame.orderBy("uri").collect()],
+        [*row.probability, str(row.date), first[0]],
+        read.option("version", 0).load(place).count(),
+        [few.columns, few.where("date = '2026-11-29'").count()],
+    ]
+
+
 @pytest.mark.spark
 def test_spark_reads_versions_and_columns(place: Path | StoreUri, spark: SparkSession) -> None:
-    read = spark.read.format("pulmospark")
-    frame = read.load(str(place))
-    assert [row.uri for row in frame.orderBy("uri").collect()] == [
-        f"{number}-{n}" for number in range(2) for n in range(3)
+    if isinstance(place, Path):
+        rows_read = answers(spark, str(place))
+    else:  # credentials are those with which a session was started
+        script = """if True:
+            import json, sys
+            from pulmospark.spark.session import spark_session
+            from test_data_source import answers
+            with spark_session("local[1]") as spark:
+                print(json.dumps(answers(spark, sys.argv[1])))
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(place)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        rows_read = json.loads(done.stdout.splitlines()[-1])
+    assert rows_read == [
+        [f"{number}-{n}" for number in range(2) for n in range(3)],
+        [0.5, 1.0, "2026-11-30", 1_700_000_000_000_000],
+        3,
+        [["date", "uri"], 3],
     ]
-    (row,) = frame.where("uri = '1-2'").collect()
-    assert (row.probability, row.date) == ([0.5, 1.0], date(2026, 11, 30))
-    (first,) = frame.selectExpr("min(unix_micros(predicted_at))").collect()
-    assert first[0] == 1_700_000_000_000_000
-    assert read.option("version", 0).load(str(place)).count() == 3
-    few = spark.read.format("pulmospark").option("columns", "date, uri").load(str(place))
-    assert few.columns == ["date", "uri"]
-    assert few.where("date = '2026-11-29'").count() == 3
 
 
 @pytest.mark.spark

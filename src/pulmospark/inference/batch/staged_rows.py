@@ -89,7 +89,7 @@ class StagedRows:
         return cls(parts, all_keys, np.concatenate(days), new, ~new & ~known_file)
 
     def chosen(self, mask: Mask) -> Iterator[pa.Table]:
-        """The rows that a mask selects, bool (rows of all parts,), part by part."""
+        """The rows that a mask selects, bool (n,) over all parts, part by part."""
         start = 0
         for part in self.parts:
             table_rows = pq.read_metadata(part).num_rows
