@@ -8,14 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import FinishedRun
 
 pytestmark = pytest.mark.spark

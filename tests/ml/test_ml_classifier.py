@@ -228,11 +228,10 @@ def test_saved_and_loaded(images: DataFrame, model: CnnClassifierModel, tmp_path
     target = tmp_path / "a folder" / "model"
     model.save(target.as_uri())
     assert (target / "bundle").is_dir()
-    for address in ("s3a://bucket/model", "hdfs:/model"):
-        with pytest.raises(UsageError, match=address):
-            model.save(address)
-        with pytest.raises(UsageError, match=address):
-            CnnClassifierModel.load(address)
+    with pytest.raises(UsageError, match="hdfs:/model"):
+        model.save("hdfs:/model")
+    with pytest.raises(UsageError, match="hdfs:/model"):
+        CnnClassifierModel.load("hdfs:/model")
     loaded = CnnClassifierModel.load(f"file:{target}")
     assert (loaded.uid, loaded.modelId, loaded.labels) == (model.uid, model.modelId, model.labels)
     assert loaded.extractParamMap() == model.extractParamMap()
