@@ -137,7 +137,7 @@ def _predicting(
     found: dict[str, dict[str, list[float]]] = {}
     target = f"s3://{BUCKET}/out"
     programs = {
-        "local disk": (str(Path(images[0]).parent), str(folder / "out")),
+        "local disk": (str(Path(images[0]).parents[1]), str(folder / "out")),
         "store at 20 ms": (f"s3://{BUCKET}/in", target),
     }
     for turn in range(rounds + 1):
