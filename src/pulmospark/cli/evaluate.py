@@ -83,6 +83,8 @@ def command(
         return
     if mapping or recalibrate or out:
         raise UsageError("--class, --recalibrate and --out need a TABLE after EXPERIMENT")
+    if master or conf:
+        common.warn("--master and --conf have no effect: a run is evaluated without Spark")
     experiment, run = common.open_run(what, changes)
     if levels:
         experiment = _with_levels(experiment, levels)

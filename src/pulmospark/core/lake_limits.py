@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 APPEND_TRIES = 64
-"""attempts at one commit while other writers commit: with four that do nothing else, 5 were needed
-at most."""
+"""attempts at one commit while other writers commit; each that is lost was won by another."""
 
 APPEND_PAUSE_S_MAX = 0.2
 """seconds of a pause between two attempts, at random, so that writers do not keep in step."""
