@@ -97,3 +97,13 @@ def test_what_is_no_number_is_infinitely_far() -> None:
     odd = features(2, 11)
     odd[0, 3] = np.nan
     assert np.isinf(distance.of(odd)).tolist() == [True, False]
+
+
+def test_a_distance_does_not_depend_on_the_images_beside_it() -> None:
+    """A served image is scored alone; to the last digit, it is as far away as in a batch."""
+    known = np.random.default_rng(5).normal(size=(200, 1280)).astype(np.float32)
+    distance, _ = fit_distance(known, np.arange(200))
+    together = distance.of(known[:33])
+    for count in (1, 2, 3, 5, 8, 16):
+        apart = [distance.of(known[at : min(at + count, 33)]) for at in range(0, 33, count)]
+        assert np.concatenate(apart).tolist() == together.tolist()
