@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark import chunks
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -36,6 +37,8 @@ from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
 from pulmospark.store.archives import outermost
+from pulmospark.store.light_parts import light_copies, whole_of
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -129,6 +132,7 @@ def ingest(
     target: Path,
     workers: chunks.Workers | SparkSession | None,
     *,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> IngestResult:
     """Build the tables ``target/images`` and ``target/rejects`` from folders of images.
@@ -142,6 +146,8 @@ def ingest(
         settings: of the standard image.
         target: folder of the tables.
         workers: run the chunks; a Spark session: its executors; ``None``: this process.
+        store: of a run that lies in one: workers on other machines write their parts there, and
+            ``target`` gets light ones, which have no pixels.
         quiet: show no progress.
 
     Raises:
@@ -152,7 +158,7 @@ def ingest(
     here = [source.path for source in sources if isinstance(source.path, Path)]
     roots = [outermost(str(absolute(path))) for path in here]
     workers = workers_of(workers)
-    workers.check(reads=roots, folder=target.parent)
+    workers.check(reads=roots, folder=store.work if store else target.parent)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
@@ -169,17 +175,18 @@ def ingest(
         todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
-                workers.executor_for(count),
+                workers.executor_for(count).sharing(store),
                 IngestWork(settings, salt),
                 todo,
                 work / "parts",
                 progress,
                 reads=[*roots, *map(outermost, reads_of(todo))],
+                tables=store.published(target) if store else None,
             )
         result = _publish(
             target,
             manifest=manifest,
-            parts=parts,
+            parts=_parts_here(parts, work / "light"),
             already=already,
             listings=listings,
             settings=settings,
@@ -193,6 +200,17 @@ def ingest(
             )
         shutil.rmtree(work)
     return result
+
+
+def _parts_here(parts: Sequence[chunks.Part], folder: Path) -> dict[str, list[Path]]:
+    """Parts by their table; of those that workers left in a store, light copies in a folder."""
+    here: dict[str, list[Path]] = {}
+    for name in dict.fromkeys(part.table for part in parts):
+        places = [part.place for part in parts if part.table == name]
+        stored = [place for place in places if isinstance(place, StoreUri)]
+        paths = [place for place in places if isinstance(place, Path)]
+        here[name] = [*paths, *light_copies(stored, folder)]
+    return here
 
 
 def _to_read(already: Already, seen: int) -> tuple[list[chunks.Chunk], int]:
@@ -245,7 +263,7 @@ def _publish(
     target: Path,
     *,
     manifest: Path,
-    parts: Sequence[chunks.Part],
+    parts: Mapping[str, Sequence[Path]],
     already: Already,
     listings: tuple[SourceListing, ...],
     settings: IngestSettings,
@@ -257,8 +275,9 @@ def _publish(
             ("images", schemas.IMAGES, already.images),
             ("rejects", schemas.REJECTS, already.rejects),
         ):
-            new = [part.path for part in parts if part.table == name]
-            chunks.publish_table([*kept, *new], aside / name, schema)
+            whole = [*kept, *parts.get(name, ())]
+            light = any(isinstance(whole_of(part), StoreUri) for part in whole)
+            chunks.publish_table(whole, aside / name, schema, light=light)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")
