@@ -146,8 +146,7 @@ def ingest(
         settings: of the standard image.
         target: folder of the tables.
         workers: run the chunks; a Spark session: its executors; ``None``: this process.
-        store: of a run that lies in one: workers on other machines write their parts there, and
-            ``target`` gets light ones, which have no pixels.
+        store: of a run in a store: workers on other machines write there, and pixels stay there.
         quiet: show no progress.
 
     Raises:
@@ -183,16 +182,9 @@ def ingest(
                 reads=[*roots, *map(outermost, reads_of(todo))],
                 tables=store.published(target) if store else None,
             )
-        result = _publish(
-            target,
-            manifest=manifest,
-            parts=_parts_here(parts, work / "light"),
-            already=already,
-            listings=listings,
-            settings=settings,
-            key=kept or _settings_key(settings, salt),
-            not_read=seen - count,
-        )
+        key = kept or _settings_key(settings, salt)
+        made_with = _MadeWith(listings, settings, key, not_read=seen - count)
+        result = _publish(target, manifest, parts, already, made_with)
         if result.files != seen:
             raise InputError(
                 f"{target}: {result.files} rows for {seen} files: two sources list the same "
@@ -259,23 +251,32 @@ def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
     return hashing.value_id([PIXELS_VERSION, values, salt.fingerprint if salt else None])
 
 
+@dataclass(frozen=True)
+class _MadeWith:
+    """What the record of an ingest says of it."""
+
+    listings: tuple[SourceListing, ...]
+    settings: IngestSettings
+    key: str
+    """of the rows"""
+    not_read: int
+    """files that an earlier run had ingested"""
+
+
 def _publish(
     target: Path,
-    *,
     manifest: Path,
-    parts: Mapping[str, Sequence[Path]],
+    parts: Sequence[chunks.Part],
     already: Already,
-    listings: tuple[SourceListing, ...],
-    settings: IngestSettings,
-    key: str,
-    not_read: int,
+    made_with: _MadeWith,
 ) -> IngestResult:
+    here = _parts_here(parts, manifest.parent / "light")
     with files.whole_folder(target) as aside:
         for name, schema, kept in (
             ("images", schemas.IMAGES, already.images),
             ("rejects", schemas.REJECTS, already.rejects),
         ):
-            whole = [*kept, *parts.get(name, ())]
+            whole = [*kept, *here.get(name, ())]
             light = any(isinstance(whole_of(part), StoreUri) for part in whole)
             chunks.publish_table(whole, aside / name, schema, light=light)
         manifest.replace(aside / "manifest.parquet")
@@ -288,19 +289,19 @@ def _publish(
             images=images,
             rejects=rejects,
             files=images + rejects - beyond,
-            already=not_read,
+            already=made_with.not_read,
             formats=formats,
             rejects_by_reason=reasons,
             burned_in=_sum(aside / "images", "burned_in", lambda burned: burned),
-            sources=listings,
+            sources=made_with.listings,
         )
         files.write_json(
             aside / "ingest.json",
             {
-                "key": key,
-                "unsalted": _settings_key(settings, None),
+                "key": made_with.key,
+                "unsalted": _settings_key(made_with.settings, None),
                 "result": result.model_dump(mode="json"),
-                "provenance": provenance(settings.model_dump(mode="json")),
+                "provenance": provenance(made_with.settings.model_dump(mode="json")),
             },
         )
     return result
