@@ -161,9 +161,11 @@ LIST_GROUP_ROWS = 16_384
 """rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
 make 610 row groups, whose footer takes a worker 10 MB."""
 
-LOCAL_IMAGES_MAX = 20_000
-"""images from which a command uses Spark unasked: chosen so that Spark's start and first job, a
-few seconds, are a small part; not measured (``python -m benchmarks cold --peers``)."""
+LOCAL_IMAGES_MAX = 100_000
+"""images from which a command uses Spark unasked. On two cores processes on this machine were faster
+at each number measured, 5.0 against 8.5 s for 2,000 images and 37.6 against 43.2 s for 20,000
+(``python -m benchmarks cold --peers``); here Spark's start is 3 % of the time, and its page shows a
+long job at work."""
 
 LOCAL_THREADS_MAX = 4
 """threads of a local worker process: chosen because threads share Python's interpreter lock; other
