@@ -550,8 +550,8 @@ ISOLATION_PIECES = 16
 steps, each of which costs a worker."""
 
 ENDED_TRIES = 2
-"""times that an image alone in its task may end its worker before it is rejected: once may be
-the machine's."""
+"""times that an image alone in its task may end its worker before it is rejected, and a worker may
+end in a row before it begins anything: once may be the machine's."""
 
 ENDED_IN_A_ROW_MAX = 16
 """images in a row, no chunk done between, that end their workers; more is the machine's fault."""
