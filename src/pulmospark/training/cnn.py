@@ -10,6 +10,7 @@ from typing import Any
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -34,7 +35,11 @@ def train_by_network(
 
     Returns:
         Values for a ``TrainResult``, and parts of a features table of training images.
+
+    Raises:
+        PlatformError: executors on other machines do not see this machine's work folder.
     """
+    _check_folder(job)
     settings = job.experiment.train
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
@@ -85,6 +90,25 @@ def train_by_network(
         for fold, epochs, seconds in trainings
     )
     return {"models": models}, features_of_training(job, network)
+
+
+def _check_folder(job: Job) -> None:
+    """Refuse a cluster whose training processes cannot see this machine's copy of a stored run.
+
+    Raises:
+        PlatformError: they cannot.
+    """
+    if job.store is None:
+        return
+    try:
+        job.executor.sharing(None).check(folder=job.work)
+    except PlatformError as error:
+        raise PlatformError(
+            f"{job.work}: train.method is 'network', whose processes exchange files there, and "
+            "they do not all see it: set XDG_CACHE_HOME to a folder that every machine of the "
+            "cluster mounts, or train.method to 'features'",
+            detail=error.message,
+        ) from error
 
 
 def _score(
