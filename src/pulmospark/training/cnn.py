@@ -10,6 +10,7 @@ from typing import Any
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.config.train import TrainSettings
 from pulmospark.core.errors import PlatformError
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
@@ -35,12 +36,8 @@ def train_by_network(
 
     Returns:
         Values for a ``TrainResult``, and parts of a features table of training images.
-
-    Raises:
-        PlatformError: executors on other machines do not see this machine's work folder.
     """
-    _check_folder(job)
-    settings = job.experiment.train
+    settings = _checked(job)
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
     images, cohort = training_images(job.expanded, job.images, job.cohort)
@@ -92,14 +89,14 @@ def train_by_network(
     return {"models": models}, features_of_training(job, network)
 
 
-def _check_folder(job: Job) -> None:
-    """Refuse a cluster whose training processes cannot see this machine's copy of a stored run.
+def _checked(job: Job) -> TrainSettings:
+    """The settings, unless training processes cannot see this machine's copy of a stored run.
 
     Raises:
         PlatformError: they cannot.
     """
     if job.store is None:
-        return
+        return job.experiment.train
     try:
         job.executor.sharing(None).check(folder=job.work)
     except PlatformError as error:
@@ -109,6 +106,7 @@ def _check_folder(job: Job) -> None:
             "cluster mounts, or train.method to 'features'",
             detail=error.message,
         ) from error
+    return job.experiment.train
 
 
 def _score(
