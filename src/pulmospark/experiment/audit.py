@@ -14,6 +14,7 @@ from pulmospark.audit.run import run_audits
 from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
 from pulmospark.chunks import link_parts, parts_of
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
@@ -38,6 +39,7 @@ def audit_run(
     spark: SparkSession,
     *,
     bundle: Path | None = None,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> AuditReport:
     """Audit a run: its images and split, and its model if it was evaluated.
@@ -50,6 +52,7 @@ def audit_run(
         run: folder of the run; split must have finished there.
         spark: the session.
         bundle: folder of another model; ``None``: the run's own, if it has one.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -78,7 +81,7 @@ def audit_run(
     return _audited(
         subject, run.root, run.audit, spark, bundle=bundle or own,
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
-        cohort_id=parted.cohort_id,
+        cohort_id=parted.cohort_id, store=store,
     )  # fmt: skip
 
 
@@ -201,8 +204,9 @@ def _audited(
     phantoms: bool,
     quiet: bool,
     cohort_id: str | None = None,
+    store: SharedStore | None = None,
 ) -> AuditReport:
-    report = run_audits(subject, root / WORK, spark, bundle=bundle, quiet=quiet)
+    report = run_audits(subject, root / WORK, spark, bundle=bundle, store=store, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
     page = AuditPage(
         title=title,

@@ -314,7 +314,7 @@ def _scorer(
     if (kinds := plan.settings.heat_maps) is not None:
         target = work.heat_maps(scorer)
         scorer = with_heat_maps(scorer, plan.bundle, engines, kinds, target=target)
-    return scorer if executor.is_here else work.for_workers(scorer), precision
+    return scorer, precision
 
 
 def _score(
