@@ -11,6 +11,7 @@ from pathlib import Path
 from pyspark import inheritable_thread_target
 
 from pulmospark.core import machine
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.spark.session import slots
@@ -24,7 +25,6 @@ from pulmospark.training.softmax_regression import (
     SoftmaxFit,
     Standardised,
     fit_softmax,
-    one_blas_thread,
 )
 
 _FITS_AT_ONCE = 8
