@@ -143,6 +143,19 @@ def publish_table(
     write_log(folder, schema_of(folder) if light else schema)
 
 
+def publish_rows(rows: pa.Table, folder: Path) -> None:
+    """Make a table of rows that are in memory, which is a Delta table as well.
+
+    Args:
+        rows: all of the table's.
+        folder: of the table, whose name its one file has; created if missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{folder.name}.parquet"
+    pq.write_table(rows, folder / name, compression="ZSTD")
+    write_log(folder, rows.schema, {name: rows.num_rows})
+
+
 def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
     """Hard-link parts into a table's folder, or copy them if links are not possible.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
@@ -13,7 +14,9 @@ from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
+from pulmospark.audit.table import audits_table
 from pulmospark.chunks import link_parts, parts_of
+from pulmospark.chunks.parts import publish_rows
 from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
@@ -21,12 +24,14 @@ from pulmospark.config.parse import parse
 from pulmospark.core import files
 from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
+from pulmospark.core.result_schemas import ResultOf
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.data.expand.table import TABLE
 from pulmospark.experiment.evaluate import other_evaluation, other_training
 from pulmospark.experiment.example_images import thumbnails
 from pulmospark.experiment.near_copies import WORK
 from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
 
@@ -208,9 +213,10 @@ def _audited(
 ) -> AuditReport:
     report = run_audits(subject, root / WORK, spark, bundle=bundle, store=store, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
+    result_of = ResultOf(title, cohort_id, now_utc())
     page = AuditPage(
         title=title,
-        made_at=now_utc(),
+        made_at=result_of.at,
         is_phantom=phantoms,
         images=report.images,
         audits=_shown(report, subject.images),
@@ -219,9 +225,25 @@ def _audited(
     with files.whole_folder(target) as aside:
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
+        table = audits_table(
+            report,
+            result_of,
+            bundle=read_bundle(bundle).model_id if bundle else None,
+            predictions=_model_of(subject.predictions),
+        )
+        publish_rows(table, aside / "audits")
         if report.near_copies is not None:
             link_parts([root / WORK / name for name in (PARQUET, CSV)], aside)
     return report
+
+
+def _model_of(predictions: pa.Table | None) -> str | None:
+    """Id of the model that made predictions; ``None``: there are none."""
+    return (
+        predictions["model_id"][0].as_py()
+        if predictions is not None and len(predictions)
+        else None
+    )
 
 
 def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:

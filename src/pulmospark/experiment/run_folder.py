@@ -45,6 +45,9 @@ _TABLES = {
     "expanded": ("expanded", "table"),
     "scores": ("training", "scores"),
     "predictions": ("evaluation", "predictions"),
+    "metrics": ("evaluation", "metrics"),
+    "units": ("evaluation", "units"),
+    "audits": ("audit", "audits"),
     "distances": ("audit", "distances"),
 }
 """table -> its place in a run's folder"""

@@ -12,6 +12,7 @@ from pyspark import inheritable_thread_target
 
 from pulmospark.chunks.parquet_files import Place
 from pulmospark.core import machine
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.spark.session import slots
@@ -25,7 +26,6 @@ from pulmospark.training.softmax_regression import (
     SoftmaxFit,
     Standardised,
     fit_softmax,
-    one_blas_thread,
 )
 
 _FITS_AT_ONCE = 8

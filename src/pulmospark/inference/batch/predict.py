@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
@@ -286,6 +288,7 @@ def _listed(
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
+    pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
     return writer.files if seen else []
 
 
