@@ -39,6 +39,7 @@ name = "small"
 out = "{out}"
 [[sources]]
 path = "{sheet}"
+name = "study"
 [classes]
 "COVID-19" = ["COVID-19"]
 normal = ["normal"]
@@ -163,15 +164,15 @@ def test_a_run_is_that_of_one_machine(cluster: Strangers, inputs: _Inputs) -> No
     lines = open_store(inputs.bucket).get(sheet).decode().splitlines()
     open_store(inputs.bucket).put("in/less.csv", "\n".join(lines[:-20]).encode())
     toml.write_text(toml.read_text().replace("study.csv", "less.csv"))
-    done = command(cluster, "ingest", str(toml))
+    done = command(cluster, "ingest", str(toml), "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     whole = pq.read_table(inputs.disk / "tables/images").sort_by("uri")
     kept = _stored(run / "tables/images", inputs.endpoint).sort_by("uri")
     assert 0 < kept.num_rows < whole.num_rows
     mask = [uri in set(kept["uri"].to_pylist()) for uri in whole["uri"].to_pylist()]
-    names = [name for name in whole.column_names if name not in {"source", "listed"}]
-    expected = whole.filter(pa.array(mask)).select(names)
-    assert kept.select(names).cast(expected.schema).equals(expected)
+    expected = whole.filter(pa.array(mask))
+    assert kept.select(whole.column_names).cast(expected.schema).equals(expected)
+    assert '"already": 281' in done.stdout, done.stdout
 
 
 def test_a_killed_worker_loses_nothing(cluster: Strangers, inputs: _Inputs) -> None:
