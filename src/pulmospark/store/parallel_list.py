@@ -52,9 +52,7 @@ def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
     ranges = _Ranges(_Range(first[-1].uri.key, prefix + _TOP, shared=_shared(first)))
     pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="list")
     try:
-        workers = [
-            pool.submit(_work, store, prefix, ranges) for _ in range(limits.STORE_REQUESTS)
-        ]
+        workers = [pool.submit(_work, store, prefix, ranges) for _ in range(limits.STORE_REQUESTS)]
         while (page := ranges.take()) is not None:
             yield from _within(page, prefix)
         for worker in workers:
