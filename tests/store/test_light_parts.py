@@ -84,8 +84,8 @@ def test_a_table_that_is_rewritten_is_completed_and_not_published_again(
     with mirror.writing():
         mirror.complete("tables/images")
         assert all(whole_of(part) == part for part in chunks.parts_of(table))
-        version = mirror._lease and mirror._lease.record.units["tables"]
+        version = mirror._lease and mirror._lease.leased.record.units["tables"]
     assert pq.read_table(table).equals(pq.read_table(whole))
     with mirror.writing():
         assert mirror._lease is not None
-        assert mirror._lease.record.units["tables"] == version
+        assert mirror._lease.leased.record.units["tables"] == version

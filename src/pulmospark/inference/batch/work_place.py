@@ -18,9 +18,9 @@ from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.store.folders import put_files
+from pulmospark.store.lease import Lease, Lock, hold_lease
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-from pulmospark.store.work_lease import Lease, hold_lease
 
 PARTS = "parts"
 """subfolder of the work folder with finished parts"""
@@ -41,7 +41,7 @@ class WorkPlace:
 
     here: Path
     address: StoreUri | None = None
-    lease: Lease | None = None
+    lease: Lease[Lock] | None = None
 
     @property
     def shared(self) -> Place:
