@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import signal
 import sqlite3
@@ -34,8 +33,6 @@ from pulmospark.inference.stream.ledger import (
 )
 from pulmospark.inference.stream.output import STATE, open_output
 from pulmospark.inference.stream.store import INNER
-from pulmospark.inference.stream.upkeep import warn_without_checkpoints
-from pulmospark.store.places import DiskPlace
 
 IDENTITY = {"model_id": hashlib.sha256(b"a model").hexdigest()}
 _STEPS_MAX = 60
@@ -391,15 +388,3 @@ def test_a_missing_committed_part_is_reported(tmp_path: Path) -> None:
         staged.unlink()
     with pytest.raises(InputError, match="is committed but missing"):
         _live(inbox, out, 3, lambda _: None)
-
-
-def test_a_stream_without_deltalake_says_what_it_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    warn_without_checkpoints(DiskPlace(tmp_path))
-    assert not caplog.messages
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    warn_without_checkpoints(DiskPlace(tmp_path))
-    (message,) = caplog.messages
-    assert "get no checkpoints" in message
-    assert ".[store]" in message
