@@ -21,7 +21,7 @@ from pulmospark.lake.table import find_table, options_of
 from pulmospark.store.append_log import NewFile
 from pulmospark.store.delta import delta_errors
 from pulmospark.store.failures import ConflictError
-from pulmospark.store.repeats import BrokenOffError, pause_before
+from pulmospark.store.repeats import BrokenOffError, pause_before, repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -155,9 +155,12 @@ def _committed(
 
 
 def _updated(table: Path | StoreUri, delta: DeltaTable) -> DeltaTable:
-    with delta_errors(table):
-        delta.update_incremental()
-    return delta
+    def update() -> DeltaTable:
+        with delta_errors(table):
+            delta.update_incremental()
+        return delta
+
+    return repeat(update)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pulmospark.core.errors import InputError
 from pulmospark.store.delta import check_delta, delta_errors, storage_options
+from pulmospark.store.repeats import repeat
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -49,11 +50,14 @@ def find_table(place: Path | StoreUri) -> DeltaTable | None:
     from deltalake import DeltaTable  # noqa: PLC0415 - only where versions are asked for
     from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
 
-    with delta_errors(place):
-        try:
-            return DeltaTable(str(place), storage_options=options_of(place))
-        except TableNotFoundError:
-            return None
+    def found() -> DeltaTable | None:
+        with delta_errors(place):
+            try:
+                return DeltaTable(str(place), storage_options=options_of(place))
+            except TableNotFoundError:
+                return None
+
+    return repeat(found)
 
 
 def options_of(place: Path | StoreUri) -> dict[str, str]:

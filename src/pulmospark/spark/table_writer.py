@@ -182,16 +182,17 @@ class TableWriter(DataSourceArrowWriter):
 
     def _contents(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[bytes, int]]:
         """The content of each file, and its rows."""
-        schema, sink, rows = self._schema, pa.BufferOutputStream(), 0
+        schema, sink, rows, size = self._schema, pa.BufferOutputStream(), 0, 0
         writer: pq.ParquetWriter | None = None
         tables = (self._checked(batch) for batch in batches)
         for group in regrouped(tables, schema, group_rows_of(schema)):
             if writer is None:
-                sink, rows = pa.BufferOutputStream(), 0
+                sink, rows, size = pa.BufferOutputStream(), 0, 0
                 writer = pq.ParquetWriter(sink, schema, **write_options(schema))
             writer.write_table(group, row_group_size=group.num_rows)
             rows += group.num_rows
-            if sink.tell() >= lake_limits.SINK_PART_BYTES:
+            size += group.nbytes
+            if size >= lake_limits.SINK_PART_BYTES:
                 writer.close()
                 writer = None
                 yield sink.getvalue().to_pybytes(), rows

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.store.delta import delta_errors, storage_options
 from pulmospark.store.failures import ConflictError, ObjectMissingError
-from pulmospark.store.repeats import BrokenOffError, pause_before
+from pulmospark.store.repeats import repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -44,18 +44,18 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         ObjectMissingError: a file is not there.
         SourceUnavailableError: the store fails.
     """
-    tries = 0
-    while True:
-        try:
-            with delta_errors(table):
-                return _commit(table, rows, schema)
-        except ConflictError:
-            if (version := _version_with(table, rows)) is not None:
-                return version  # its own: only the answer was lost
-            raise
-        except BrokenOffError as error:  # what was done after all is recognised by its files
-            tries += 1
-            pause_before(tries, error)
+    return repeat(lambda: _committed(table, rows, schema))
+
+
+def _committed(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
+    # What was done although its connection broke is recognised by its files.
+    try:
+        with delta_errors(table):
+            return _commit(table, rows, schema)
+    except ConflictError:
+        if (version := _version_with(table, rows)) is not None:
+            return version  # its own: only the answer was lost
+        raise
 
 
 def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:

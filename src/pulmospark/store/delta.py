@@ -48,10 +48,9 @@ def check_delta(place: object) -> None:
 def delta_errors(place: Path | StoreUri) -> Iterator[None]:
     """Turn deltalake's errors into ours; only that there is no table stays as it is.
 
-    deltalake repeats reads, but no commit whose connection broke: nobody knows whether the store
-    did it. Who commits asks whether it is there, and repeats it after a
-    :class:`~pulmospark.store.repeats.BrokenOffError`, as with all requests that write
-    (:func:`~pulmospark.store.repeats.pause_before`).
+    deltalake repeats what a store refused, but nothing whose connection broke. Such a read is
+    repeated as all requests are (:func:`pulmospark.store.repeats.repeat`); who commits first asks
+    whether it was done, because nobody knows, and repeats it with the same pauses.
 
     Args:
         place: of the table.
