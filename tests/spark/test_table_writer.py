@@ -103,7 +103,8 @@ def test_a_frame_is_a_version_or_nothing(place: Path | StoreUri, spark: SparkSes
     else:  # credentials are those with which a session was started
         script = """if True:
             import json, sys
-                        from test_table_writer import written
+            from pulmospark.spark.session import spark_session
+            from test_table_writer import written
             with spark_session("local[1]") as spark:
                 print(json.dumps(written(spark, sys.argv[1])))
         """
