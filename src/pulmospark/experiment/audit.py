@@ -17,6 +17,7 @@ from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
 from pulmospark.audit.table import audits_table
 from pulmospark.chunks import link_parts, parts_of
 from pulmospark.chunks.parts import publish_rows
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
@@ -43,6 +44,7 @@ def audit_run(
     spark: SparkSession,
     *,
     bundle: Path | None = None,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> AuditReport:
     """Audit a run: its images and split, and its model if it was evaluated.
@@ -55,6 +57,7 @@ def audit_run(
         run: folder of the run; split must have finished there.
         spark: the session.
         bundle: folder of another model; ``None``: the run's own, if it has one.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -83,7 +86,7 @@ def audit_run(
     return _audited(
         subject, run.root, run.audit, spark, bundle=bundle or own,
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
-        cohort_id=parted.cohort_id,
+        cohort_id=parted.cohort_id, store=store,
     )  # fmt: skip
 
 
@@ -206,8 +209,9 @@ def _audited(
     phantoms: bool,
     quiet: bool,
     cohort_id: str | None = None,
+    store: SharedStore | None = None,
 ) -> AuditReport:
-    report = run_audits(subject, root / WORK, spark, bundle=bundle, quiet=quiet)
+    report = run_audits(subject, root / WORK, spark, bundle=bundle, store=store, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
     result_of = ResultOf(title, cohort_id, now_utc())
     page = AuditPage(
