@@ -130,6 +130,21 @@ def test_a_record_keeps_its_content_from_writer_to_writer(bucket: StoreUri) -> N
     assert RunRecord(folder).read() is not None
 
 
+def test_signs_of_life_take_back_no_content(
+    bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_limits, "LEASE_BEAT_S", 0.001)
+    folder = bucket / "run"
+    with writing(folder) as lease:
+        for number in range(30):
+            units = {"a.json": Unit(files={"a.json": (number, "e")})}
+            lease.write(lease.leased.with_units(units))
+            assert lease.leased.record.units == units
+            time.sleep(0.005)
+            record, _ = read_published(folder) or (Published(), "")
+            assert record.units == units
+
+
 def test_a_writer_is_named_by_process_and_host() -> None:
     assert str(_writer(12)) == "process 12 on host-7"
     assert not _writer(12).has_ended()

@@ -127,8 +127,11 @@ class Lease(Generic[L]):
         if self._lost:
             raise self._lost_error()
 
-    def write(self, leased: L) -> None:
-        """Write the object with other content.
+    def write(self, leased: L | None = None) -> None:
+        """Write the object anew.
+
+        Args:
+            leased: with other content; ``None``: with that of the last time, as a sign of life.
 
         Raises:
             ConflictError: another process took over.
@@ -136,6 +139,7 @@ class Lease(Generic[L]):
         """
         with self._lock:
             self.check()
+            leased = leased or self._leased  # of now: content may have been written meanwhile
             writer = self._writer.model_copy(update={"beat": self._writer.beat + 1})
             self._etag = self._put(leased.content(writer))
             self._leased, self._writer = leased, writer
@@ -170,7 +174,7 @@ class Lease(Generic[L]):
     def _beat(self) -> None:
         while not self._stop.wait(store_limits.LEASE_BEAT_S):
             try:
-                self.write(self._leased)
+                self.write()
             except SourceUnavailableError as error:  # perhaps not for long
                 _LOG.warning("%s", error.message)
             except ConflictError:
