@@ -1,14 +1,17 @@
-"""A set of 64-bit numbers in 8 bytes each, for millions of files."""
+"""Sets of 64-bit numbers and of texts in 8 bytes each, for millions of files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 
 from pulmospark.core.arrays import Ints, Mask
 
 _LOOSE_MAX = 16_384
+_LOOSE_SHARE = 16
+"""or this part of the sorted numbers, if it is more: sorting anew costs as much as there are"""
 
 
 class KeySet:
@@ -55,7 +58,20 @@ class KeySet:
             self._gone.discard(key)
             return
         self._loose.add(key)
-        if len(self._loose) > _LOOSE_MAX:
+        self._settle_if_many()
+
+    def add_all(self, keys: Ints) -> Mask:
+        """Add numbers; whether each was new, (n,), of equal ones the first."""
+        first = np.zeros(len(keys), np.bool_)
+        first[np.unique(keys, return_index=True)[1]] = True
+        new: Mask = first & ~self.among(keys)
+        for key in keys[new].tolist():
+            (self._gone.discard if key in self._gone else self._loose.add)(key)
+        self._settle_if_many()
+        return new
+
+    def _settle_if_many(self) -> None:
+        if len(self._loose) > max(_LOOSE_MAX, len(self._sorted) // _LOOSE_SHARE):
             self._settle()
 
     def discard(self, key: int) -> None:
@@ -72,3 +88,39 @@ class KeySet:
         gone = np.fromiter(self._gone, np.int64, len(self._gone))
         self._sorted = np.union1d(np.setdiff1d(self._sorted, gone), loose)
         self._loose, self._gone = set(), set()
+
+
+class TextSet:
+    """Texts, by a 64-bit hash: of ten million, two have the same with a chance of 3 in a million.
+
+    Single additions are gathered, because adding many at once is faster.
+    """
+
+    def __init__(self) -> None:
+        self._keys = KeySet()
+        self._gathered: list[str] = []
+
+    def __contains__(self, text: str) -> bool:
+        self._add_gathered()
+        return _hash(text) in self._keys
+
+    def add(self, text: str) -> None:
+        """Add a text."""
+        self._gathered.append(text)
+        if len(self._gathered) >= _LOOSE_MAX:
+            self._add_gathered()
+
+    def add_all(self, texts: Iterable[str]) -> Mask:
+        """Add texts; whether each was new, (n,), of equal ones the first."""
+        self._add_gathered()
+        return self._keys.add_all(np.fromiter(map(_hash, texts), np.int64))
+
+    def _add_gathered(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._keys.add_all(np.fromiter(map(_hash, gathered), np.int64))
+
+
+def _hash(text: str) -> int:
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
