@@ -32,7 +32,7 @@ class KeySet:
     def __contains__(self, key: int) -> bool:
         return bool(self.among([key])[0])
 
-    def among(self, keys: Sequence[int]) -> Mask:
+    def among(self, keys: Ints | Sequence[int]) -> Mask:
         """Which of the numbers are in the set, (n,)."""
         queried = np.asarray(keys, np.int64)
         if not len(queried):
@@ -45,9 +45,13 @@ class KeySet:
         else:
             members = np.zeros(len(queried), np.bool_)
         if self._loose:
-            members |= np.fromiter((key in self._loose for key in keys), np.bool_, len(queried))
+            members |= np.fromiter(
+                (key in self._loose for key in queried.tolist()), np.bool_, len(queried)
+            )
         if self._gone:
-            members &= np.fromiter((key not in self._gone for key in keys), np.bool_, len(queried))
+            members &= np.fromiter(
+                (key not in self._gone for key in queried.tolist()), np.bool_, len(queried)
+            )
         return members
 
     def add(self, key: int) -> None:
