@@ -99,7 +99,7 @@ def _of_jvm(spark: object) -> float:
     for _ in range(3):
         jvm.java.lang.System.gc()
     runtime = jvm.java.lang.Runtime.getRuntime()
-    return round((runtime.totalMemory() - runtime.freeMemory()) / 1024**2, 1)
+    return round(int(runtime.totalMemory() - runtime.freeMemory()) / 1024**2, 1)
 
 
 def _store(count: int, folder: Path) -> None:

