@@ -41,3 +41,7 @@ ENGINE_FILES_MAX = 16
 
 ENGINE_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """bytes of the same: those of VGG19, the largest network, are 560 MB."""
+
+CARRIED_BYTES_MAX = 16 * 1024 * 1024 * 1024
+"""bytes of a file that a worker copies to its disk: thumbnails of 1.3 million images, which the
+search for near copies overlays."""
