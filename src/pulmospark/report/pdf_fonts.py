@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fontTools import subset
+from fontTools import subset  # type: ignore[import-untyped]
 
 _LAYOUT = ("GDEF", "GPOS", "GSUB")
 
