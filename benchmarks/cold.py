@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from benchmarks.score import benchmark_bundle, link_images
 from pulmospark import chunks
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
+from pulmospark.core import limits, machine
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.layouts.manifest import write_manifest
 from pulmospark.models.bundle.bundle import read_bundle
@@ -53,6 +54,7 @@ OF_DAFT_FROM = 2000
 PEERS_OF_ANY = ("two_threads", "predict", "predict_spark", "daft_paths", "ray_paths")
 PEERS_OF_FEW = ("loader", "daft_images", "ray_reader", "datasets")
 """those that are compared up to ``MANY`` images"""
+AGAIN = f"{PEERS['predict'].title}, its precision checked before"
 _OTHERS = {peer.title for peer in PEERS.values() if peer.needs is not None}
 """a run goes on without one of these that fails"""
 MANY = 5000
@@ -119,19 +121,21 @@ def measure(options: Options) -> Report:
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     figures: dict[str, Any] = {}
     failures: list[str] = []
-    precision = native_precision()
     with scratch(options) as folder:
         pool = write_images(folder / "pool", min(max(counts), _DIFFERENT_FILES), made_of)
         bundle = benchmark_bundle(folder / "bundle", options.models[0])
         spec = prepare_engine(read_bundle(bundle).network(), folder / "engine", size=224)
-        job = Job(
-            str(folder / "images"), str(folder / "out"), spec.folder, precision, str(bundle),
+        base = Job(
+            str(folder / "images"), str(folder / "out"), spec.folder, bundle=str(bundle),
             slots=PROCESSES,
         )  # fmt: skip
-        link_images(pool, 1, folder / "images")
-        for name in ("predict", "two_threads"):  # they leave what is cached
-            cost_of(command_of(name, job))
+        for precision in sorted({native_precision(count) for count in counts}):
+            link_images(pool, limits.PARITY_IMAGES_MIN, folder / "images")
+            for name in ("predict", "two_threads"):  # they leave compiled networks
+                shutil.rmtree(base.out, ignore_errors=True)
+                _scored(name, replace(base, precision=precision), limits.PARITY_IMAGES_MIN)
         for count in counts:
+            job = replace(base, precision=native_precision(count))
             link_images(pool, count, folder / "images")
             programs = (_peers if options.peers else _programs)(folder, job, count)
             costs: dict[str, list[Cost]] = {name: [] for name in programs}
@@ -153,7 +157,8 @@ def measure(options: Options) -> Report:
                     say(f"  {name}, {count}: {costs[name][-1]}")
             figures |= {f"{name}, {count}": _median(each) for name, each in costs.items()}
     lacking = sorted({str(peer.needs) for peer in PEERS.values() if missing(peer)})
-    notes = [f"files: {made_of.described()}; {precision} in all", *failures]
+    precisions = ", ".join(f"{native_precision(count)} of {count}" for count in counts)
+    notes = [f"files: {made_of.described()}; in all programs {precisions}", *failures]
     if lacking:
         notes.append(f"not installed, and not compared: {', '.join(lacking)} (extra bench)")
     return _report(figures, counts, notes)
@@ -166,11 +171,20 @@ def _peers(folder: Path, job: Job, count: int) -> dict[str, Callable[[], Cost]]:
         PEERS[name].title: partial(_scored, name, job, count)
         for name in names
         if not missing(PEERS[name])
-    }
+    } | _again(job, count)
 
 
-def _scored(name: str, job: Job, count: int) -> Cost:
+def _again(job: Job, count: int) -> dict[str, Callable[[], Cost]]:
+    """The run after another on the same images, which knows the outcome of the precision check."""
+    if job.precision == "fp32":
+        return {}
+    return {AGAIN: partial(_scored, "predict", job, count, remembers=True)}
+
+
+def _scored(name: str, job: Job, count: int, *, remembers: bool = False) -> Cost:
     Path(job.out).mkdir()
+    if not remembers:
+        shutil.rmtree(machine.cache_folder() / "precision", ignore_errors=True)
     cost = cost_of(command_of(name, job))
     if (rows := rows_of(name, job)) != count:
         raise RuntimeError(f"{name}: {rows} of {count} images are in the table")
@@ -204,7 +218,7 @@ def _programs(folder: Path, job: Job, count: int) -> dict[str, Callable[[], Cost
     programs: dict[str, Callable[[], Cost]] = {
         PEERS[name].title: partial(_scored, name, job, count)
         for name in ("two_threads", "predict")
-    }
+    } | _again(job, count)
     if count <= MANY:
         programs["equal work"] = partial(_equal_work, folder)
         programs["ingest"] = partial(_ingest, folder)

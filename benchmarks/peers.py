@@ -300,11 +300,16 @@ def missing(peer: Peer) -> bool:
     return peer.needs is not None and importlib.util.find_spec(peer.needs) is None
 
 
-def native_precision() -> str:
-    """bf16 where the processor has instructions for it; all programs run the network in it."""
+def native_precision(images: int) -> str:
+    """The precision that ``predict`` tries unasked for so many images; all programs run in it.
+
+    bf16 where the processor has instructions for it, and where it saves more than its check costs.
+    """
+    from pulmospark.core import limits
     from pulmospark.inference.engine.openvino_compile import capabilities
 
-    return "bf16" if "BF16" in capabilities() else "fp32"
+    worth = images >= limits.PARITY_WORTH_IMAGES
+    return "bf16" if worth and "BF16" in capabilities() else "fp32"
 
 
 def rows_of(name: str, job: Job) -> int:

@@ -110,7 +110,9 @@ def measure(options: Options) -> Report:
     with scratch(options) as folder:
         bundle = benchmark_bundle(folder / "bundle", options.models[0])
         spec = prepare_engine(read_bundle(bundle).network(), folder / "engine", size=224)
-        base = Job("", str(folder / "out"), spec.folder, native_precision(), str(bundle))
+        base = Job(
+            "", str(folder / "out"), spec.folder, native_precision(max(counts)), str(bundle)
+        )
         for count in counts:
             images = generate(options.at or str(folder), count, made_of)
             for slots in options.slots:

@@ -63,7 +63,7 @@ def measure(options: Options) -> Report:
     counts = options.score_images or IMAGES
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     figures: dict[str, dict[str, Any]] = {}
-    used = native_precision()
+    used = native_precision(max(counts))
     with scratch(options) as folder:
         pool = write_images(folder / "pool", min(max(counts), DIFFERENT_FILES), made_of)
         for name in options.models:

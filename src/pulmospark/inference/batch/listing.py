@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
-from pulmospark.inference.batch.scored_before import ScoredBefore
+
+if TYPE_CHECKING:
+    from pulmospark.inference.batch.scored_before import ScoredBefore
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
@@ -19,7 +21,6 @@ from pulmospark.core.locations import check_local
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
-from pulmospark.inference.batch.append import Appending, plan_append
 from pulmospark.inference.batch.inputs import (
     Inputs,
     list_into,
@@ -28,11 +29,9 @@ from pulmospark.inference.batch.inputs import (
 from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
-from pulmospark.inference.batch.scored_before import ScoredBefore
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
-from pulmospark.inference.batch.staged_rows import Attempt
 from pulmospark.inference.batch.table_checks import check_phantoms, check_tables
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.batch.work_place import WORK, WorkPlace, work_place
@@ -49,6 +48,9 @@ from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from pulmospark.inference.batch.append import Appending
+    from pulmospark.inference.batch.scored_before import ScoredBefore
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class PredictPlan:
     def _append(
         self, appending: Appending, workers: chunks.Workers, *, quiet: bool
     ) -> PredictResult:
+        from pulmospark.inference.batch.staged_rows import Attempt  # noqa: PLC0415 - see below
+
         with work_place(appending.works_next_to, None) as work:
             attempt, staged = Attempt.of(work.here), work.here / "output"
             aside = replace(self, target=staged, address=None)
@@ -194,7 +198,12 @@ def plan_predict(
     elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
-    appending = None if append is None else plan_append(target, read, append, chosen)
+    appending = None
+    if append is not None:
+        # Inside: pyarrow's compute functions, which other predictions start without.
+        from pulmospark.inference.batch.append import plan_append  # noqa: PLC0415
+
+        appending = plan_append(target, read, append, chosen)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     if read.config.phantoms and not chosen.allow_phantom_model:
         check_phantoms(inputs)
@@ -279,6 +288,7 @@ def _listed(
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
+    pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
     return writer.files if seen else []
 
 
@@ -304,7 +314,7 @@ def _scorer(
     if (kinds := plan.settings.heat_maps) is not None:
         target = work.heat_maps(scorer)
         scorer = with_heat_maps(scorer, plan.bundle, engines, kinds, target=target)
-    return scorer if executor.is_here else work.for_workers(scorer), precision
+    return scorer, precision
 
 
 def _score(
