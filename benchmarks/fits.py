@@ -24,6 +24,7 @@ from benchmarks.common import (
 )
 from pulmospark.config.train import LogisticSettings
 from pulmospark.core.arrays import Floats, Ints, Singles
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.spark.session import spark_session
 from pulmospark.training.logistic_fit import Head
 from pulmospark.training.mllib_logistic import fit_logistic
