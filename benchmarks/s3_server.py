@@ -157,22 +157,25 @@ class GeneratedListing(Server):
         super().__init__(delay_s)
         self.count = count
 
+    @staticmethod
+    def key(number: int) -> str:
+        """Of an object; a greater number has a greater one."""
+        return f"in/{number // 1000:07d}/{number:010d}.png"
+
     def _list(self, bucket: str, query: dict[str, list[str]]) -> bytes:
         del bucket
         after = query.get("continuation-token", query.get("start-after", [""]))[0]
-        begin = int(after[-14:-4]) + 1 if after else 0
+        begin = bisect.bisect_right(range(self.count), after, key=self.key)
         end = min(begin + _PAGE, self.count)
         rows = "".join(
-            f"<Contents><Key>in/{n // 1000:07d}/{n:010d}.png</Key><Size>80000</Size>"
+            f"<Contents><Key>{self.key(n)}</Key><Size>80000</Size>"
             f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"{n:032x}"</ETag>'
             "</Contents>"
             for n in range(begin, end)
         )
         more = ""
         if end < self.count:
-            last = end - 1
-            token = f"in/{last // 1000:07d}/{last:010d}.png"
-            more = f"<NextContinuationToken>{token}</NextContinuationToken>"
+            more = f"<NextContinuationToken>{self.key(end - 1)}</NextContinuationToken>"
         return (
             f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}{rows}"
             "</ListBucketResult>"

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import MASTER, PROCESSES, say
+from benchmarks.peers import native_precision
 from pulmospark.chunks.local import LocalPool
+from pulmospark.config.inference import ScoringSettings
+from pulmospark.core import limits
 from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
@@ -16,9 +19,14 @@ from pulmospark.spark.session import spark_session
 def main(engine: str, bundle: Path, images: Path, target: Path) -> None:
     """Score ``images``; says ``stage score`` as it begins, and ends with a line of JSON."""
     workers: Any = LocalPool(PROCESSES) if engine == "local" else spark_session(MASTER)
+    # Whatever their number, so that the check of the precision is in each.
+    precision: Any = native_precision(limits.PARITY_WORTH_IMAGES)
+    settings = ScoringSettings(precision=precision)
     with workers as ready:
         say("stage score")
-        done = predict(bundle, [str(images)], target, ready, layout="none", quiet=True)
+        done = predict(
+            bundle, [str(images)], target, ready, layout="none", settings=settings, quiet=True
+        )
         say("stage end")
     told = {"images": done.images, "seconds": done.seconds, "precision": done.precision.used}
     say(json.dumps(told))

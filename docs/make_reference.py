@@ -32,7 +32,7 @@ from pulmospark.config import experiment as settings
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.serve import ServeSettings
 from pulmospark.config.stream import StreamSettings
-from pulmospark.core import errors
+from pulmospark.core import errors, result_schemas
 from pulmospark.core import schemas as tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
@@ -247,12 +247,16 @@ _TABLES = {
     "COPIES": "`.audit.work/overlays/` of a run, a cache",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
-    "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, written with "
+    "METRICS": "`evaluation/metrics/` of a run, and of each network of a comparison",
+    "AUDITS": "`audit/audits/` of a run, and in the output of `pulmospark audit` on a table",
+    "UNITS": "`evaluation/units/` of a run, as `scan.parquet` and `patient.parquet`, written with "
     "`evaluate.levels` or `--level`",
     "REPEATS": "`repeats/` of `stream --out`",
     "ARRIVALS": "`_stream/arrivals/` of `stream --out`",
 }
-_HOMES = (tables,)
+_SHARED = ("_METADATA", "_RUN")
+"""columns that several tables have"""
+_HOMES = (tables, result_schemas)
 """modules that define them"""
 
 _LISTS = (
@@ -276,8 +280,9 @@ def tables_page() -> str:
         schemas |= vars(home)
     parts = [
         "# Tables\n",
-        "Every table is a folder of Parquet files (the manifest and each of the units are single "
-        "files). Any Parquet reader can open them; the types are Arrow's. "
+        "Every table is a folder of Parquet files (the manifest is a single file), and but for "
+        "manifest, scores and caches a [Delta table](../how-to/lakehouse.md), too. Any Parquet "
+        "reader can open them; the types are Arrow's. "
         "[`examples/read_tables.py`](../../examples/read_tables.py) shows how.\n",
     ]
     for name, place in _TABLES.items():
@@ -351,7 +356,8 @@ def _comments_of(
     name: str, schema: pa.Schema, comments: dict[str, dict[str, str]]
 ) -> Iterator[str]:
     for field in schema:
-        text = comments.get(name, {}).get(field.name) or comments["_METADATA"].get(field.name)
+        known = (comments.get(home, {}) for home in (name, *_SHARED))
+        text = next((texts[field.name] for texts in known if field.name in texts), None)
         if not text:
             raise SystemExit(f"{name}.{field.name}: has no description")
         yield re.sub(r"\b(View|Modality|Split|RejectReason)\b", _linked, markdown(text))

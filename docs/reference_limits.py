@@ -10,6 +10,7 @@ from pulmospark.core import (
     limits,
     mirror_limits,
     serve_limits,
+    spark_limits,
     store_limits,
     stream_limits,
 )
@@ -19,6 +20,7 @@ def limits_page() -> str:
     """Every limit with its value and its reason."""
     rooms = (
         limits,
+        spark_limits,
         serve_limits,
         store_limits,
         lake_limits,

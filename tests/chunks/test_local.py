@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_a_worker_that_cannot_start_says_why(place: Path) -> None:
     fault = pytest.raises(PlatformError, match="No module named 'no_such_module'")
     with LocalPool(1, preload=("no_such_module",)) as pool, fault:
         _run(place, pool, work)
+
+
+def test_a_worker_that_is_ended_before_it_begins_costs_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_POOL_TEST", str(place))
+    with LocalPool(1) as pool:
+        (number,) = _alive(place)
+        os.kill(int(number), signal.SIGSTOP)  # it takes the job, and does not begin
+        ended = threading.Timer(0.5, os.kill, (int(number), signal.SIGKILL))
+        ended.start()
+        parts = _run(place, pool, Doubling(str(place / "notes")))
+        ended.join()
+    assert _column(parts, "even", "double") == [2 * n for n in range(0, _COUNT, 2)]
 
 
 def test_several_processes_share_the_chunks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,13 @@ import pulmospark as ps
 from pulmospark import chunks
 from pulmospark.chunks.parts import publish_table, write_part
 from pulmospark.core import mirror_limits, schemas
+from pulmospark.core.files import whole_folder
 from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.store.light_parts import whole_of
 from pulmospark.store.mirror import Mirror
+from pulmospark.store.publish import files_of_version
+from pulmospark.store.published import read_published
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 from pulmospark.training.dataset import Piece, read_piece
 
@@ -74,18 +78,50 @@ def test_readers_of_pixels_get_them_from_the_store(whole: Path, bucket: StoreUri
     assert frame["pixels"].tolist() == expected["pixels"].to_pylist()
 
 
-def test_a_table_that_is_rewritten_is_completed_and_not_published_again(
+def _rewritten(mirror: Mirror, keep: slice) -> None:
+    """The table from the parts that are there, as by an ingest after which some images stay."""
+    table = mirror.folder / "tables/images"
+    light = chunks.parts_of(table)[keep]
+    with whole_folder(table) as aside:
+        publish_table(light, aside, schemas.IMAGES, light=True)
+
+
+def test_light_parts_are_published_by_the_names_of_their_objects(
     whole: Path, bucket: StoreUri
 ) -> None:
     mirror = Mirror(bucket / "run")
+    table = mirror.folder / "tables/images"
+    uri = bucket / "run/tables/images"
+    with mirror.writing():
+        _rewritten(mirror, slice(0, 1))
+    assert mirror._state()["tables"]["published"] == {}  # the commit has copied the object
+    (record, _) = read_published(bucket / "run") or pytest.fail("no record")
+    version = record.units["tables"].tables["tables/images"]
+    (name,) = files_of_version(uri, version)
+    part = pq.read_table(pa.BufferReader(open_store(uri).get((uri / name).key)))
+    assert part.equals(pq.read_table(chunks.parts_of(whole)[0]))
+    mirror.fetch()
+    (light,) = chunks.parts_of(table)
+    assert whole_of(light) == uri / name
+
+
+def test_a_table_is_left_in_the_store_for_workers_elsewhere(
+    whole: Path, bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_limits, "COPIED_TABLE_BYTES_MAX", 1 << 30)
+    mirror = Mirror(bucket / "run")
     mirror.fetch()
     table = mirror.folder / "tables/images"
-    assert all(whole_of(part) != part for part in chunks.parts_of(table))
-    with mirror.writing():
-        mirror.complete("tables/images")
-        assert all(whole_of(part) == part for part in chunks.parts_of(table))
-        version = mirror._lease and mirror._lease.record.units["tables"]
-    assert pq.read_table(table).equals(pq.read_table(whole))
+    assert all(whole_of(part) == part for part in chunks.parts_of(table))
     with mirror.writing():
         assert mirror._lease is not None
-        assert mirror._lease.record.units["tables"] == version
+        before = mirror._lease.record.units["tables"]
+        mirror.lighten("tables/images")
+        places = [whole_of(part) for part in chunks.parts_of(table)]
+        assert [place.parent for place in places] == [bucket / "run/tables/images"] * 2
+        mirror.lighten("tables/images")  # no request
+    with mirror.writing():
+        assert mirror._lease.record.units["tables"] == before
+    todo = chunks.chunks_of(chunks.parts_of(table))
+    rows = pa.concat_tables(map(chunks.read_chunk, todo)).sort_by("uri")
+    assert rows.equals(pq.read_table(whole).sort_by("uri"))

@@ -28,7 +28,8 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
     Args:
         table: folder or file of the table; within a run's folder its name is enough:
             ``runs/mine/images``, ``rejects``, ``manifest``, ``cohort``, ``expanded``, ``scores``,
-            ``predictions``, ``distances``. A run in a store is copied to this machine's cache.
+            ``predictions``, ``metrics``, ``units``, ``audits``, ``distances``. A run in a store is
+            copied to this machine's cache.
         columns: those to read; ``None``: all but ``pixels``, which is read where it is named:
             size x size uint8 grey levels a row, row-major, as bytes.
 

@@ -14,6 +14,7 @@ from pulmospark.audit import near_duplicates, subgroups
 from pulmospark.audit.duplicate_pairs import pairs_of, write_pairs
 from pulmospark.audit.model_outputs import Scored, images_at, score_sample, stratified
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies, grey_levels
@@ -30,6 +31,7 @@ class Evidence:
         spark: the session.
         quiet: show no progress.
         bundle: folder of a model; ``None``: there is none, so nothing may be scored.
+        store: of a run that lies in one.
     """
 
     subject: Subject
@@ -37,6 +39,12 @@ class Evidence:
     spark: SparkSession
     quiet: bool
     bundle: Path | None = None
+    store: SharedStore | None = None
+
+    @property
+    def executor(self) -> SparkExecutor:
+        """Runs the tasks."""
+        return SparkExecutor(self.spark, store=self.store)
 
     @cached_property
     def copies(self) -> NearCopies:
@@ -46,7 +54,7 @@ class Evidence:
             self.subject.images,
             self.subject.rows,
             self.work,
-            SparkExecutor(self.spark),
+            self.executor,
             distance=settings.hash_distance,
             correlation=settings.copy_correlation,
             pairs_max=settings.pairs_max,
@@ -74,7 +82,7 @@ class Evidence:
             self.subject.images,
             self.subject.rows,
             self.work,
-            SparkExecutor(self.spark),
+            self.executor,
             quiet=self.quiet,
         )
 
@@ -87,7 +95,7 @@ class Evidence:
     def scored(self) -> Scored:
         """Predictions and features of the bundle for a sample of the images."""
         assert self.bundle is not None
-        return score_sample(self.subject, self.bundle, self.work, self.spark, quiet=self.quiet)
+        return score_sample(self.subject, self.bundle, self.work, self.executor, quiet=self.quiet)
 
     @cached_property
     def some_images(self) -> tuple[Ints, Pixels]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 
 from pulmospark import chunks
 from pulmospark.audit.occlusion import CoverWork, lung_region, lungs_of
@@ -23,7 +22,6 @@ from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.spark.executor import SparkExecutor
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Scored:
 
 
 def score_sample(
-    subject: Subject, folder: Path, work: Path, spark: SparkSession, *, quiet: bool
+    subject: Subject, folder: Path, work: Path, executor: chunks.Executor, *, quiet: bool
 ) -> Scored:
     """Run a bundle on a sample of a subject's images, whole and covered.
 
@@ -61,7 +59,7 @@ def score_sample(
         subject: what is audited.
         folder: of the bundle.
         work: folder for the results; existing parts are reused.
-        spark: the session.
+        executor: runs the tasks.
         quiet: show no progress.
 
     Raises:
@@ -83,7 +81,7 @@ def score_sample(
     with Progress(
         "score masked images", sum(c.rows for c in todo), "images", quiet=quiet
     ) as progress:
-        parts = chunks.run_chunks(SparkExecutor(spark), cover, todo, work / "covered", progress)
+        parts = chunks.run_chunks(executor, cover, todo, work / "covered", progress)
     return _gather(subject, bundle, rows, region, parts)
 
 

@@ -7,14 +7,14 @@ blacked out: the simple segmentation excludes opacities, and so do some manual m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import cv2
 import numpy as np
 import pyarrow as pa
 
+from pulmospark.chunks.carried import Carry
 from pulmospark.core import files, hashing, schemas
 from pulmospark.core.arrays import Floats, Mask, Pixels, Singles
 from pulmospark.data.ingest.pixels import pixels_of
@@ -23,6 +23,7 @@ from pulmospark.imaging.lung_segmentation import find_lungs
 from pulmospark.imaging.read_file import read_bytes
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.store.folders import file_here
 
 _LUNGS_SHARE = 0.05
 """share of images that have lungs at a place, from which it is within the region"""
@@ -128,6 +129,10 @@ class CoverWork:
     wanted_id: str
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
+    def carried(self, carry: Carry) -> CoverWork:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, engine=self.engine.carried(carry), wanted=carry(self.wanted))
+
     def key(self, chunk: pa.Table) -> str:
         """The network, the choice and the images."""
         ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
@@ -137,7 +142,7 @@ class CoverWork:
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``scores`` and ``covered`` (``model`` is the cover), and of ``features``."""
-        wanted = files.read_json(Path(self.wanted))
+        wanted = files.read_json(file_here(self.wanted))
         names, region = set(wanted["images"]), np.asarray(wanted["region"], np.bool_)
         mask = [uri in names for uri in chunk["uri"].to_pylist()]
         chunk = chunk.filter(pa.array(mask))

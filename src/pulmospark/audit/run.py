@@ -14,6 +14,7 @@ from pulmospark.audit.registry import Audit
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.core.provenance import provenance
 
 
@@ -23,6 +24,7 @@ def run_audits(
     spark: SparkSession,
     *,
     bundle: Path | None = None,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> AuditReport:
     """Run every audit that the settings do not skip.
@@ -33,6 +35,7 @@ def run_audits(
             written there.
         spark: the session.
         bundle: folder of a model; the costly audits need one.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -46,7 +49,7 @@ def run_audits(
         (work / name).unlink(missing_ok=True)
     runs_model = settings.costly and (bundle is not None or unavailable is not None)
     costly = [audit.name for audit in registry.AUDITS if audit.runs_model]
-    evidence = Evidence(subject, work, spark, quiet, bundle)
+    evidence = Evidence(subject, work, spark, quiet, bundle, store)
     done = [
         _timed(audit, evidence)
         for audit in registry.AUDITS

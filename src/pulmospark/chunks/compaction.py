@@ -102,15 +102,20 @@ def rows_where(part: Path, stays: Mask | None = None) -> Iterator[pa.Table]:
         part: a Parquet file.
         stays: bool (rows,); ``None``: all.
     """
-    start = 0
     with pq.ParquetFile(part) as file:
-        for index in range(file.num_row_groups):
-            rows = file.read_row_group(index)
-            end = start + rows.num_rows
-            chosen = rows if stays is None else rows.filter(pa.array(stays[start:end]))
-            start = end
-            if chosen.num_rows:
-                yield chosen
+        yield from rows_of_file(file, stays)
+
+
+def rows_of_file(file: pq.ParquetFile, stays: Mask | None = None) -> Iterator[pa.Table]:
+    """As :func:`rows_where`, of an open file."""
+    start = 0
+    for index in range(file.num_row_groups):
+        rows = file.read_row_group(index)
+        end = start + rows.num_rows
+        chosen = rows if stays is None else rows.filter(pa.array(stays[start:end]))
+        start = end
+        if chosen.num_rows:
+            yield chosen
 
 
 def write_rows(tables: Iterable[pa.Table], target: Path) -> int:

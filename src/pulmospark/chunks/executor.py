@@ -8,9 +8,11 @@ worker, publishing) is above the seam and exists once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.task import Task, UnitRow
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core.errors import PulmosparkError
@@ -68,6 +70,18 @@ class Executor(Workers, Protocol):
 
     def for_networks(self) -> Executor:
         """The same for tasks that run a network, which get a share of a GPU where there is one."""
+        ...
+
+    def sharing(self, store: SharedStore | None) -> Executor:
+        """The same for a run in a store, which is all that workers elsewhere share.
+
+        Args:
+            store: of the run; ``None``: the run is in a folder, which workers mount.
+        """
+        ...
+
+    def seen(self, folder: Path) -> Place:
+        """Where workers find a work folder of the driver's: under its path, or at an address."""
         ...
 
     def expected(self, reads: Sequence[str]) -> Expected | None:

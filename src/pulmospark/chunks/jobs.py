@@ -25,6 +25,7 @@ from pulmospark.chunks.task import (
 )
 from pulmospark.chunks.work_folder import WorkFolder
 from pulmospark.chunks.worker_check import Expected
+from pulmospark.core import limits
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.progress import Progress
 
@@ -90,6 +91,7 @@ class Jobs:
         self._logs = Logs(self.files)
         self._rows_done = 0
         self._counted: set[Name] = set()
+        self._ended_idle = 0
 
     @property
     def done(self) -> dict[Name, PartFacts]:
@@ -113,6 +115,7 @@ class Jobs:
             PulmosparkError: what a task raised first, or the executor gave the job up.
         """
         self._logs.begun.clear()
+        before = len(self.done)
         failure = self._job(units, shares, alone=alone)
         if failure is not None:  # else the answers of all tasks are there
             self._logs.look()
@@ -124,9 +127,17 @@ class Jobs:
         if self._logs.faults and _names(error, self._logs.faults[-1]):
             raise self._logs.faults[-1] from failure
         begun = [unit for unit in units if unit.name in self._logs.begun - self.done.keys()]
-        if begun and isinstance(failure, WorkerEndedError):
+        if not isinstance(failure, WorkerEndedError):
+            raise error from failure
+        if begun:
             return begun
-        raise error from failure
+        # A worker that had begun nothing was ended from outside, or cannot start.
+        self._ended_idle = 1 if len(self.done) > before else self._ended_idle + 1
+        if self._ended_idle >= limits.ENDED_TRIES:
+            raise error from failure
+        left = [unit for unit in units if unit.name not in self.done]
+        again = ((0, len(left)),) if alone else self.executor.shares(len(left))
+        return self.run_shares(left, again, alone=alone) if left else []
 
     def run_alone(self, units: Sequence[Unit]) -> Unit | None:
         """Run units in one task, one after the other, and nothing else.

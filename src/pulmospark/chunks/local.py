@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import IO, Any, Self
 
 from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.task import Task, UnitRow, error_from
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core import limits, machine
@@ -42,6 +44,15 @@ class _OnThisMachine:
     def for_networks(self) -> Self:
         """The same: a task needs no more for a network."""
         return self
+
+    def sharing(self, store: SharedStore | None) -> Self:
+        """The same: workers see this machine's copy of a run in a store."""
+        del store
+        return self
+
+    def seen(self, folder: Path) -> Place:
+        """The folder itself."""
+        return folder
 
     def shares(self, count: int) -> Sequence[tuple[int, int]]:
         """One chunk a task: handing one out costs next to nothing."""

@@ -67,7 +67,7 @@ def open_parquet(
 
 
 @contextlib.contextmanager
-def open_whole(part: Path) -> Iterator[pq.ParquetFile]:
+def open_whole(part: Place) -> Iterator[pq.ParquetFile]:
     """Open a part of a table that may be a light one, with its pixels; as :func:`open_parquet`."""
-    with open_parquet(whole_of(part)) as file:
+    with open_parquet(whole_of(part) if isinstance(part, Path) else part) as file:
         yield file

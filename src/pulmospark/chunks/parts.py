@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pulmospark.chunks.compaction import compact_parts, place_name, write_options
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.core import files, lake_limits, limits
-from pulmospark.core.delta_log import write_log
+from pulmospark.core.delta_log import schema_of, write_log
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.prefetch import read_many
 from pulmospark.store.store import open_store
@@ -116,7 +116,12 @@ def read_parts(
 
 
 def publish_table(
-    parts: Sequence[Path], folder: Path, schema: pa.Schema, *, numbered: bool = False
+    parts: Sequence[Path],
+    folder: Path,
+    schema: pa.Schema,
+    *,
+    numbered: bool = False,
+    light: bool = False,
 ) -> None:
     """Make a table of parts, which is a Delta table as well; without parts it has no rows.
 
@@ -127,14 +132,28 @@ def publish_table(
         folder: of the table; created if missing.
         schema: of the table; a part made before a column was added may lack it, as nulls.
         numbered: as for :func:`link_parts`.
+        light: the pixels of some parts stay in a store; none is merged.
     """
-    if len(parts) < lake_limits.COMPACT_PARTS_MIN:
+    if light or len(parts) < lake_limits.COMPACT_PARTS_MIN:
         link_parts(parts, folder, numbered=numbered)
     else:
         compact_parts(parts, folder, schema, numbered=numbered)
     if not parts:
         write_empty(schema, folder)
-    write_log(folder, schema)
+    write_log(folder, schema_of(folder) if light else schema)
+
+
+def publish_rows(rows: pa.Table, folder: Path) -> None:
+    """Make a table of rows that are in memory, which is a Delta table as well.
+
+    Args:
+        rows: all of the table's.
+        folder: of the table, whose name its one file has; created if missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{folder.name}.parquet"
+    pq.write_table(rows, folder / name, compression="ZSTD")
+    write_log(folder, rows.schema, {name: rows.num_rows})
 
 
 def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:

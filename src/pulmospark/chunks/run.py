@@ -16,7 +16,9 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from pulmospark.chunks.carried import brought, carried
 from pulmospark.chunks.executor import Executor
 from pulmospark.chunks.isolation import Isolation
 from pulmospark.chunks.jobs import Jobs
@@ -39,11 +41,13 @@ def run_chunks(
     *,
     reads: Sequence[str] = (),
     tables: StoreUri | None = None,
+    stay: bool = False,
 ) -> list[Part]:
     """Apply ``work`` to every chunk; parts already in ``folder`` are kept.
 
-    With a folder in a store, executors share nothing else. Other files that the work needs, such
-    as a network's, it has to fetch itself.
+    Workers that share only a store with the driver find their work folder there, below
+    :attr:`.shared_store.SharedStore.work`, with the files that a :class:`.carried.Carrying` work
+    needs, and the parts are copied to ``folder`` at the end.
 
     An image that ends its worker, alone in a task, becomes a reject where ``work`` is an
     :class:`.isolation.Rejecting`, and an error that names it elsewhere.
@@ -53,12 +57,13 @@ def run_chunks(
         work: what to do with a chunk.
         chunks: what to do it on.
         folder: where the parts are written, by one run at a time; a killed run finds them there
-            again, until the caller removes it. A path that every worker sees, or an address.
+            again, until the caller removes it. A path, or an address.
         progress: called with the number of rows done.
         reads: folders, files and addresses that the tasks read in addition to the chunks; each
             worker must see them.
         tables: for a folder in a store, the address below which each table's parts lie in a
-            folder of its name; ``None``: in the work folder.
+            folder of its name, and stay; ``None``: in the work folder.
+        stay: parts in a store stay there, as too large for the driver.
 
     Returns:
         The parts of all chunks, in the order of the chunks.
@@ -69,9 +74,12 @@ def run_chunks(
     """
     if not chunks:
         return []
-    executor.check(reads=reads, folder=folder)
+    shared = executor.seen(folder) if isinstance(folder, Path) else folder
+    executor.check(reads=reads, folder=shared)
+    if isinstance(shared, StoreUri) and not executor.is_here:
+        work, chunks = carried(work, chunks, shared)
     units = [Unit(place, chunk) for place, chunk in enumerate(chunks)]
-    with _work_folder(folder, tables) as files:
+    with _work_folder(shared, tables) as files:
         jobs = Jobs(
             executor=executor,
             work=work,
@@ -81,11 +89,14 @@ def run_chunks(
         )
         pieces = _run_all(jobs, units)
         progress.to(sum(chunk.rows for chunk in chunks))
-        return [
+        parts = [
             Part(table, files.part(file, table), rows)
             for piece in pieces
             for table, file, rows in jobs.done[piece.name]
         ]
+    if isinstance(files, StoredFolder) and isinstance(folder, Path) and not (tables or stay):
+        return brought(parts, folder, files.tag)
+    return parts
 
 
 def _run_all(jobs: Jobs, units: Sequence[Unit]) -> list[Unit]:

@@ -162,10 +162,8 @@ LIST_GROUP_ROWS = 16_384
 make 610 row groups, whose footer takes a worker 10 MB."""
 
 LOCAL_IMAGES_MAX = 100_000
-"""images from which a command uses Spark unasked. On two cores processes on this machine were faster
-at each number measured, 5.0 against 8.5 s for 2,000 images and 37.6 against 43.2 s for 20,000
-(``python -m benchmarks cold --peers``); here Spark's start is 3 % of the time, and its page shows a
-long job at work."""
+"""images from which a command uses Spark unasked: on two cores processes on this machine took 0.59
+and 0.87 of its time for 2,000 and 20,000 (``python -m benchmarks cold --peers``)."""
 
 LOCAL_THREADS_MAX = 4
 """threads of a local worker process: chosen because threads share Python's interpreter lock; other
@@ -552,8 +550,8 @@ ISOLATION_PIECES = 16
 steps, each of which costs a worker."""
 
 ENDED_TRIES = 2
-"""times that an image alone in its task may end its worker before it is rejected: once may be
-the machine's."""
+"""times that an image alone in its task may end its worker before it is rejected, and a worker may
+end in a row before it begins anything: once may be the machine's."""
 
 ENDED_IN_A_ROW_MAX = 16
 """images in a row, no chunk done between, that end their workers; more is the machine's fault."""

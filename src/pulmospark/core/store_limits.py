@@ -13,6 +13,16 @@ LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
 whose footer a worker holds 250 kB."""
 
+LIST_PAGE_ROWS = 1_000
+"""objects of one page of a listing: S3's and Google Cloud's own limit, and a page of Azure's."""
+
+LIST_PAGES_AHEAD = 128
+"""pages of a listing that wait until those before them are used: 128,000 objects, some 50 MB."""
+
+LIST_MISSES_MAX = 6
+"""guesses at one position of the keys that brought no page of their own, less two for each that
+did, after which a listing is not divided there any more: each costs a request."""
+
 WHOLE_BYTES_MAX = 1024 * 1024
 """bytes of an object that is read at once where a reader asks for parts of it: at 20 ms to the
 first byte, two requests take longer."""
@@ -31,3 +41,7 @@ ENGINE_FILES_MAX = 16
 
 ENGINE_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """bytes of the same: those of VGG19, the largest network, are 560 MB."""
+
+CARRIED_BYTES_MAX = 16 * 1024 * 1024 * 1024
+"""bytes of a file that a worker copies to its disk: thumbnails of 1.3 million images, which the
+search for near copies overlays."""

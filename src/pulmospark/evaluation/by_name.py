@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from pulmospark.evaluation import registry
-from pulmospark.evaluation.registry import Metric
-from pulmospark.evaluation.results import Evaluation, Figure, Measured
+from pulmospark.evaluation.long_form import MetricEntry, metric_entries
+from pulmospark.evaluation.results import Evaluation, Figure
 
 
 def metrics_by_name(
@@ -20,20 +19,23 @@ def metrics_by_name(
         evaluation: the evaluation.
         class_names: what the classes are called in the names; ``None``: their own names.
     """
-    metrics = dict(_figures(evaluation, registry.overall()))
-    if evaluation.trivial is not None:
-        for name in registry.BASELINES:
-            metrics[f"trivial/{name}"] = getattr(evaluation.trivial, name)
-    if evaluation.operating is not None:
-        metrics |= _figures(evaluation.operating, registry.of_decisions(), "operating_point/")
     names = [of_class.name for of_class in evaluation.by_class]
-    for name, of_class in zip(class_names or names, evaluation.by_class, strict=True):
-        metrics |= _figures(of_class, registry.of_class(), f"{name}/")
-    return metrics
+    called = dict(zip(names, class_names or names, strict=True))
+    entries = sorted(metric_entries(evaluation), key=_place)
+    return {
+        f"{_start(entry, called)}{entry.name}": entry.figure
+        for entry in entries
+        if (entry.subject, entry.name) != ("operating_point", "threshold")
+    }
 
 
-def _figures(
-    result: Measured, metrics: Iterable[Metric], prefix: str = ""
-) -> Iterator[tuple[str, Figure]]:
-    for metric in metrics:
-        yield prefix + metric.name, metric.of(result)
+def _place(entry: MetricEntry) -> int:
+    if entry.subject == "model":
+        return 0 if entry.class_name is None else 3
+    return 1 if entry.subject == "baseline" else 2
+
+
+def _start(entry: MetricEntry, called: dict[str, str]) -> str:
+    if entry.subject == "model":
+        return "" if entry.class_name is None else f"{called[entry.class_name]}/"
+    return "trivial/" if entry.subject == "baseline" else "operating_point/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
@@ -13,19 +14,24 @@ from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
+from pulmospark.audit.table import audits_table
 from pulmospark.chunks import link_parts, parts_of
+from pulmospark.chunks.parts import publish_rows
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
 from pulmospark.core import files
 from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
+from pulmospark.core.result_schemas import ResultOf
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.data.expand.table import TABLE
 from pulmospark.experiment.evaluate import other_evaluation, other_training
 from pulmospark.experiment.example_images import thumbnails
 from pulmospark.experiment.near_copies import WORK
 from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
 
@@ -38,6 +44,7 @@ def audit_run(
     spark: SparkSession,
     *,
     bundle: Path | None = None,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> AuditReport:
     """Audit a run: its images and split, and its model if it was evaluated.
@@ -50,6 +57,7 @@ def audit_run(
         run: folder of the run; split must have finished there.
         spark: the session.
         bundle: folder of another model; ``None``: the run's own, if it has one.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -78,7 +86,7 @@ def audit_run(
     return _audited(
         subject, run.root, run.audit, spark, bundle=bundle or own,
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
-        cohort_id=parted.cohort_id,
+        cohort_id=parted.cohort_id, store=store,
     )  # fmt: skip
 
 
@@ -201,12 +209,14 @@ def _audited(
     phantoms: bool,
     quiet: bool,
     cohort_id: str | None = None,
+    store: SharedStore | None = None,
 ) -> AuditReport:
-    report = run_audits(subject, root / WORK, spark, bundle=bundle, quiet=quiet)
+    report = run_audits(subject, root / WORK, spark, bundle=bundle, store=store, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
+    result_of = ResultOf(title, cohort_id, now_utc())
     page = AuditPage(
         title=title,
-        made_at=now_utc(),
+        made_at=result_of.at,
         is_phantom=phantoms,
         images=report.images,
         audits=_shown(report, subject.images),
@@ -215,9 +225,25 @@ def _audited(
     with files.whole_folder(target) as aside:
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
+        table = audits_table(
+            report,
+            result_of,
+            bundle=read_bundle(bundle).model_id if bundle else None,
+            predictions=_model_of(subject.predictions),
+        )
+        publish_rows(table, aside / "audits")
         if report.near_copies is not None:
             link_parts([root / WORK / name for name in (PARQUET, CSV)], aside)
     return report
+
+
+def _model_of(predictions: pa.Table | None) -> str | None:
+    """Id of the model that made predictions; ``None``: there are none."""
+    return (
+        predictions["model_id"][0].as_py()
+        if predictions is not None and len(predictions)
+        else None
+    )
 
 
 def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
+from pulmospark.chunks.parts import publish_rows
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
+from pulmospark.core.provenance import now_utc
 from pulmospark.core.records import Record
-from pulmospark.core.schemas import Split
+from pulmospark.core.result_schemas import ResultOf
+from pulmospark.core.schemas import UNITS, Split
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.evaluation.evaluate import (
@@ -26,6 +30,7 @@ from pulmospark.evaluation.evaluate import (
     evaluate_predictions,
 )
 from pulmospark.evaluation.inputs import TrainingPart
+from pulmospark.evaluation.long_form import Evaluated, metrics_table
 from pulmospark.evaluation.results import CrossValidation, Evaluation
 from pulmospark.experiment.levels import Level, fitted_attention, pooled_units, training_units
 from pulmospark.experiment.predictions import tested_images
@@ -58,7 +63,7 @@ class EvaluateResult(Record):
     model_config = ConfigDict(frozen=True)
 
     folder: Path
-    """``predictions/``, ``units/`` where there are levels, and ``evaluation.json``"""
+    """``predictions/``, ``metrics/``, ``units/`` where there are levels, ``evaluation.json``"""
     model_id: str
     evaluation: Evaluation
     cross_validation: CrossValidation | None = None
@@ -83,7 +88,8 @@ def evaluate(experiment: Experiment, run: RunFolder) -> EvaluateResult:
     training, parted = read_training(run.training), read_split(run.cohort)
     if (why := other_training(run)) is not None:
         raise InputError(why)
-    model_id = read_bundle(run.bundle).model_id
+    bundle = read_bundle(run.bundle)
+    model_id = bundle.model_id
     with files.whole_folder(run.evaluation) as aside:
         rows = tested_images(
             run.cohort,
@@ -92,9 +98,7 @@ def evaluate(experiment: Experiment, run: RunFolder) -> EvaluateResult:
             temperatures={record.name: record.temperature for record in training.models},
             model_id=model_id,
         )
-        (aside / "predictions").mkdir()
-        pq.write_table(rows, aside / "predictions" / "predictions.parquet", compression="ZSTD")
-        write_log(aside / "predictions", rows.schema)
+        publish_rows(rows, aside / "predictions")
         result = _figures(
             experiment,
             run,
@@ -112,9 +116,29 @@ def evaluate(experiment: Experiment, run: RunFolder) -> EvaluateResult:
             update={"patients": patients, "images_without_patient": unknown}
         )
         files.write_json(aside / _RESULT, result.model_dump(mode="json"))
+        result_of = ResultOf(experiment.name, parted.cohort_id, now_utc())
+        publish_rows(
+            metrics_table(_sets(result), result_of, model_id=model_id, model=bundle.config.model),
+            aside / "metrics",
+        )
     whose = groups_of(result.evaluation, unknown, known=patients)
     write_evaluated(run.bundle, experiment, result.evaluation, parted, whose=whose)
     return result
+
+
+def _sets(result: EvaluateResult) -> Iterator[Evaluated]:
+    """All evaluations of a result: of each level all that was tested, and then its folds."""
+    yield from _with_folds("image", result.evaluation, result.cross_validation)
+    for of in result.levels:
+        yield from _with_folds(of.level, of.evaluation, of.cross_validation)
+
+
+def _with_folds(
+    level: str, evaluation: Evaluation, cross: CrossValidation | None
+) -> Iterator[Evaluated]:
+    yield Evaluated(level, None, evaluation)
+    for fold, of_fold in enumerate(cross.folds if cross else ()):
+        yield Evaluated(level, fold, of_fold)
 
 
 def read_evaluation(folder: Path) -> EvaluateResult:
@@ -265,6 +289,7 @@ def _levels(
                 cross_validation=cross,
             )
         )
+    write_log(target, UNITS)
     return tuple(results)
 
 

@@ -22,13 +22,16 @@ from pulmospark.experiment.run_folder import (
     note_seconds,
     published,
     save_settings,
+    shared_store,
 )
+from pulmospark.store.store import open_store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from pulmospark.audit.results import AuditReport
-    from pulmospark.chunks import Workers
+    from pulmospark.chunks import Executor, Workers
+    from pulmospark.chunks.shared_store import SharedStore
     from pulmospark.config.experiment import Experiment
     from pulmospark.data.cohort.split_summary import SplitResult
     from pulmospark.data.expand.table import ExpandResult
@@ -61,10 +64,10 @@ def run_ingest(
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
     from pulmospark.data.ingest.ingest import ingest
 
-    with _stage(experiment, run, "ingest", quiet=quiet):
-        if run.mirror is not None:
-            run.mirror.complete("tables/images")  # rows that stay are linked or rewritten
-        return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
+    with _stage(experiment, run, "ingest", quiet=quiet) as store:
+        return ingest(
+            experiment.sources, experiment.ingest, run.tables, workers, store=store, quiet=quiet
+        )
 
 
 def run_split(
@@ -76,9 +79,9 @@ def run_split(
     from pulmospark.experiment.near_copies import near_copy_search
     from pulmospark.spark.engine_choice import workers_of
 
-    with _stage(experiment, run, "split", quiet=quiet):
+    with _stage(experiment, run, "split", quiet=quiet) as store:
         ingested = read_ingest(run.tables)
-        executor = workers_of(workers).executor_for(ingested.images)
+        executor = _sharing(workers_of(workers).executor_for(ingested.images), run, store)
         return split(
             ingested,
             experiment.classes,
@@ -96,8 +99,10 @@ def run_expand(
     if experiment.expand is None:
         return None
     from pulmospark.data.expand.expand import expand
+    from pulmospark.spark.executor import SparkExecutor
 
-    with _stage(experiment, run, "expand", quiet=quiet):
+    with _stage(experiment, run, "expand", quiet=quiet) as store:
+        _sharing(SparkExecutor(spark), run, store)
         return expand(
             run.tables / "images",
             run.cohort,
@@ -105,6 +110,7 @@ def run_expand(
             run.expanded,
             spark,
             seed=experiment.seed,
+            store=store,
             quiet=quiet,
         )
 
@@ -114,10 +120,15 @@ def run_train(
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
     from pulmospark.experiment.tracking import check_store, followed
+    from pulmospark.spark.executor import SparkExecutor
     from pulmospark.training.train import train
 
     check_store(experiment)
-    with _stage(experiment, run, "train", quiet=quiet), followed(experiment, run) as finish:
+    with (
+        _stage(experiment, run, "train", quiet=quiet) as store,
+        followed(experiment, run) as finish,
+    ):
+        _sharing(SparkExecutor(spark), run, store)
         result = train(
             experiment,
             spark,
@@ -125,6 +136,7 @@ def run_train(
             cohort=run.cohort,
             target=run.training,
             bundle=run.bundle,
+            store=store,
             quiet=quiet,
         )
         finish(result)
@@ -149,9 +161,11 @@ def run_audit(
 ) -> AuditReport:
     """Audit: see :func:`pulmospark.experiment.audit.audit_run`."""
     from pulmospark.experiment.audit import audit_run
+    from pulmospark.spark.executor import SparkExecutor
 
-    with _stage(experiment, run, "audit", quiet=quiet):
-        return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
+    with _stage(experiment, run, "audit", quiet=quiet) as store:
+        _sharing(SparkExecutor(spark), run, store)
+        return audit_run(experiment, run, spark, bundle=bundle, store=store, quiet=quiet)
 
 
 def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> Path:
@@ -230,10 +244,26 @@ def _run_all(
     )
 
 
+def _sharing(executor: Executor, run: RunFolder, store: SharedStore | None) -> Executor:
+    """The executor for a run, whose images its workers then find."""
+    if store is not None and run.mirror is not None and not executor.is_here:
+        run.mirror.lighten("tables/images")
+    return executor.sharing(store)
+
+
 @contextlib.contextmanager
-def _stage(experiment: Experiment, run: RunFolder, name: str, *, quiet: bool) -> Iterator[None]:
+def _stage(
+    experiment: Experiment, run: RunFolder, name: str, *, quiet: bool
+) -> Iterator[SharedStore | None]:
+    """Yields what workers on other machines share of a run in a store; its work goes at the end.
+
+    After an error the work stays, and the stage resumes.
+    """
     with locked(run), stage(name, quiet=quiet):
         save_settings(experiment, run)
         started = time.perf_counter()
-        yield
+        store = shared_store(run)
+        yield store
+        if store is not None:
+            open_store(store.work).delete_below(store.work.prefix)
         note_seconds(run, name, time.perf_counter() - started)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pulmospark.audit.skip import check_skip
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.base import Settings
 from pulmospark.config.experiment import Experiment, experiment_of, located, read_experiment
 from pulmospark.config.parse import parse
@@ -44,6 +45,9 @@ _TABLES = {
     "expanded": ("expanded", "table"),
     "scores": ("training", "scores"),
     "predictions": ("evaluation", "predictions"),
+    "metrics": ("evaluation", "metrics"),
+    "units": ("evaluation", "units"),
+    "audits": ("audit", "audits"),
     "distances": ("audit", "distances"),
 }
 """table -> its place in a run's folder"""
@@ -108,6 +112,13 @@ class RunFolder:
             return self.root.resolve()
         inside = self.root.relative_to(self.mirror.folder).as_posix()
         return self.mirror.address if inside == "." else self.mirror.address / inside
+
+
+def shared_store(run: RunFolder) -> SharedStore | None:
+    """What workers on other machines share of a run in a store; ``None``: it is in a folder."""
+    if run.mirror is None:
+        return None
+    return SharedStore(run.mirror.folder, run.mirror.address)
 
 
 def run_at(place: Path | StoreUri) -> RunFolder:

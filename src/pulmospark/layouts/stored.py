@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
-from pulmospark.core import limits
+from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.sniff import sniff
@@ -21,8 +22,9 @@ from pulmospark.layouts.walk import (
 )
 from pulmospark.store.archives import archive_folder, is_archive
 from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.parallel_list import list_ahead
 from pulmospark.store.prefetch import find_many
-from pulmospark.store.store import StoredObject, open_store
+from pulmospark.store.store import StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri, parse_uri
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -51,13 +53,31 @@ def objects_below(uri: StoreUri, notes: ListingNotes) -> Iterator[FoundFile]:
     magic = _MAGIC.search(uri.key)
     pattern = uri.key.split("/") if magic else []
     prefix = uri.key[: magic.start()] if magic else uri.prefix
-    for stored in open_store(uri).list(prefix):
-        if not _fits(stored.uri.key.split("/"), pattern):
-            continue
-        parts = tuple(stored.uri.key[len("" if magic else prefix) :].split("/"))
+    cut = 0 if magic else len(prefix)
+    fitting = (
+        (stored, tuple(stored.uri.key[cut:].split("/")))
+        for stored in list_ahead(open_store(uri), prefix)
+        if not pattern or _fits(stored.uri.key.split("/"), pattern)
+    )
+    while page := list(islice(fitting, store_limits.LIST_PAGE_ROWS)):
+        yield from _images_among(page, notes)
+
+
+def _images_among(
+    page: Sequence[tuple[StoredObject, tuple[str, ...]]], notes: ListingNotes
+) -> Iterator[FoundFile]:
+    """The images of some objects, given with their parts; those of other names are read."""
+    unnamed = [
+        stored
+        for stored, parts in page
+        if may_hold_image(parts[-1]) and not any(map(is_hidden, parts))
+    ]
+    # A request each, so that a store's silence is not waited for one by one.
+    begin = dict(zip(unnamed, in_parallel(_begins_like_one, unnamed), strict=True))
+    for stored, parts in page:
         if any(map(is_hidden, parts)):
             notes.add(NoteKind.HIDDEN_ENTRIES, str(stored.uri))
-        elif is_image_name(parts[-1]) or (may_hold_image(parts[-1]) and _begins_like_one(stored)):
+        elif is_image_name(parts[-1]) or begin.get(stored):
             yield _file(stored, parts)
         elif stored.size_bytes or not stored.uri.key.endswith("/"):
             notes.ignore(parts[-1])

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from pulmospark.core import files
 from pulmospark.core.csv_files import write_row
 from pulmospark.evaluation import registry
+from pulmospark.evaluation.long_form import Subject, metric_entries
 from pulmospark.evaluation.registry import Scale
-from pulmospark.evaluation.results import Evaluation, Figure
+from pulmospark.evaluation.results import Figure
 from pulmospark.report.content import ReportContent
 from pulmospark.report.numbers import DASH, confidence, count, interval, number
 from pulmospark.report.phrasing import groups, image_noun
@@ -23,6 +24,11 @@ _METRIC_COLUMNS = (
     *("level", "class", "metric", "value", "ci_low", "ci_high", "confidence", "ci_method"),
     *("numerator", "denominator", "effective_n", "groups", "note"),
 )
+_PREFIXES: dict[Subject, str] = {
+    "model": "",
+    "operating_point": "operating_",
+    "baseline": "baseline_",
+}
 _FACTS = ("image_id", "source", "split", "fold", "label", "prediction")
 """columns that ``predictions.csv`` takes over: no path of this machine, and no patient's id"""
 _LATEX = {
@@ -68,31 +74,16 @@ def metric_rows(content: ReportContent) -> Iterator[tuple[Any, ...]]:
         folds = enumerate(content.cross_validation.folds, 1)
         evaluations += [(f"fold {at}", fold) for at, fold in folds]
     for level, evaluation in evaluations:
-        for of, name, metric in _metrics(evaluation):
+        for entry in metric_entries(evaluation):
+            metric = entry.figure
             yield (
-                *(level, of, name, metric.value, metric.low, metric.high),
+                *(level, entry.class_name, f"{_PREFIXES[entry.subject]}{entry.name}"),
+                *(metric.value, metric.low, metric.high),
                 None if metric.low is None else evaluation.confidence,
                 metric.method,
                 *(metric.numerator, metric.denominator, metric.effective, metric.groups),
                 metric.note,
             )
-
-
-def _metrics(evaluation: Evaluation) -> Iterator[tuple[str | None, str, Figure]]:
-    """Class, name and value of every metric of an evaluation."""
-    for metric in registry.overall():
-        yield None, metric.name, metric.of(evaluation)
-    for row in evaluation.by_class:
-        for metric in registry.of_class():
-            yield row.name, metric.name, metric.of(row)
-    if (operating := evaluation.operating) is not None:
-        positive = operating.point.positive_class
-        yield positive, "operating_threshold", Figure(value=operating.point.threshold)
-        for metric in registry.of_decisions():
-            yield positive, f"operating_{metric.name}", metric.of(operating)
-    if evaluation.trivial is not None:
-        for name in registry.BASELINES:
-            yield None, f"baseline_{name}", getattr(evaluation.trivial, name)
 
 
 def _write_predictions(parts: Iterable[Path], classes: Sequence[str], target: Path) -> None:

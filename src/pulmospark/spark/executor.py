@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.task import Name, Task, UnitRow, settle_worker
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import limits
@@ -48,10 +50,12 @@ class SparkExecutor:
     Attributes:
         spark: the session.
         profile: resources of a task, such as GPUs; ``None``: those of the session.
+        store: what executors on other machines share with the driver; ``None``: a file system.
     """
 
     spark: SparkSession
     profile: ResourceProfile | None = None
+    store: SharedStore | None = None
 
     @property
     def slots(self) -> int:
@@ -79,7 +83,15 @@ class SparkExecutor:
 
     def for_networks(self) -> SparkExecutor:
         """The same with a share of a GPU for each task, where executors have GPUs."""
-        return SparkExecutor(self.spark, gpu_profile(self.spark))
+        return replace(self, profile=gpu_profile(self.spark))
+
+    def sharing(self, store: SharedStore | None) -> SparkExecutor:
+        """The same for a run in a store."""
+        return replace(self, store=store)
+
+    def seen(self, folder: Path) -> Place:
+        """The folder, or its address in the store if executors are on other machines."""
+        return folder if self.store is None or self.is_here else self.store.place(folder)
 
     def check(self, *, reads: Sequence[str] = (), folder: Place | None = None) -> None:
         """See :func:`pulmospark.spark.preflight.preflight`."""

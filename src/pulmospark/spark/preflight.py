@@ -8,7 +8,8 @@ Limits: a task cannot be sent to a chosen executor. So many tasks are sent at on
 until each executor that Spark knows of has answered and no further one has joined for
 ``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over. That happens once per
 session; later jobs send one round. Executors that join later are checked when they begin their
-first chunk (:mod:`pulmospark.chunks.task`). Over Spark Connect their number is not known.
+first chunk (:mod:`pulmospark.chunks.task`). Over Spark Connect their number is not known. A
+cluster on which none comes up within ``spark_limits.EXECUTOR_S_MAX`` is refused.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import platform
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
-from pulmospark.core import limits
+from pulmospark.core import limits, spark_limits
 from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import value_id
@@ -74,7 +76,8 @@ def preflight(
         folder: that tasks write to, created if missing, or its address.
 
     Raises:
-        PlatformError: an executor lacks something; the line names its machine.
+        PlatformError: an executor lacks something, and the line names its machine; or none
+            comes up within ``spark_limits.EXECUTOR_S_MAX``.
     """
     local = on_this_machine(spark)
     places = () if local else seen_here(reads)
@@ -160,7 +163,10 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
     known = 0
     while True:
         tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
-        answers = run_tasks(spark, _Probe(wanted, pause_s), tasks)
+        if pause_s and not seen:
+            answers = _first_answers(spark, _Probe(wanted, pause_s), tasks)
+        else:
+            answers = run_tasks(spark, _Probe(wanted, pause_s), tasks)
         for executor, found in map(json.loads, answers):
             seen.add(executor)
             if found:
@@ -176,14 +182,56 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
         spark.conf.set(_WAITED, "yes")
 
 
+def _first_answers(spark: SparkSession, probe: _Probe, tasks: int) -> list[str]:
+    """Answers of a job that Spark itself would let wait for an executor for ever.
+
+    The job is begun all the same: some clusters start executors only for one.
+
+    Raises:
+        PlatformError: no executor has come up within ``spark_limits.EXECUTOR_S_MAX``.
+    """
+    # They need pyspark.
+    from pulmospark.spark.session import is_connect  # noqa: PLC0415
+    from pulmospark.spark.tasks import run_tasks  # noqa: PLC0415
+
+    if is_connect(spark):  # its executors are the server's, and not reported
+        return run_tasks(spark, probe, tasks)
+    tag = f"pulmospark-{uuid.uuid4().hex}"
+    context = spark.sparkContext
+
+    def job() -> list[str]:
+        context.addJobTag(tag)  # of this thread
+        return run_tasks(spark, probe, tasks)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="preflight") as pool:
+        answers = pool.submit(job)
+        most = spark_limits.EXECUTOR_S_MAX
+        until = time.monotonic() + most
+        try:
+            while not wait([answers], spark_limits.EXECUTOR_LOOK_S).done and not executors(spark):
+                if time.monotonic() > until:
+                    raise PlatformError(
+                        f"{context.master}: no executor within {most:.0f} s: check that the "
+                        "cluster has workers with as many free cores and as much free memory as "
+                        "an executor is to have (spark.executor.cores, spark.executor.memory), "
+                        "then rerun the command"
+                    )
+            return answers.result()
+        except BaseException:
+            context.cancelJobsWithTag(tag)  # or the pool would wait for the job's end
+            raise
+
+
+def executors(spark: SparkSession) -> int:
+    """Executors that a classic session has now; on a local master the driver is one."""
+    context = spark.sparkContext
+    java: Any = context._jsc
+    known: int = java.sc().getExecutorMemoryStatus().size()  # the driver is among them
+    return known - (0 if (context.master or "").startswith("local") else 1)
+
+
 def executors_known(spark: SparkSession) -> int:
     """Executors that Spark knows of now; 1 if it does not report them."""
     from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
 
-    if is_connect(spark):
-        return 1
-    context = spark.sparkContext
-    java: Any = context._jsc
-    known: int = java.sc().getExecutorMemoryStatus().size()
-    # The driver is among them; on a local master it is the executor.
-    return max(known - (0 if (context.master or "").startswith("local") else 1), 1)
+    return 1 if is_connect(spark) else max(executors(spark), 1)

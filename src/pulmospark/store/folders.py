@@ -116,6 +116,32 @@ def folder_here(folder: str) -> Path:
     )
 
 
+def file_here(path: str) -> Path:
+    """A file that workers read, such as a list: fetched once, if it is in a store.
+
+    Args:
+        path: which is given back, or an address.
+
+    Raises:
+        ObjectMissingError: there is no such object.
+        InputError: it is too large.
+        SourceUnavailableError: the store fails.
+        PlatformError: no space, or no right to write in this machine's cache.
+    """
+    if not is_store_uri(path):
+        return Path(path)
+    kept = _fetched(path)
+    if not kept.is_file():  # the cache keeps what was used last
+        _fetched.cache_clear()
+        kept = _fetched(path)
+    return kept
+
+
+@lru_cache(maxsize=16)
+def _fetched(address: str) -> Path:
+    return fetch_file(parse_uri(address), bytes_max=store_limits.CARRIED_BYTES_MAX)
+
+
 def put_files(
     folder: Path, uri: StoreUri, *, last: str | None = None, but: str | None = None
 ) -> None:

@@ -105,12 +105,22 @@ class Mirror:
                 state[name] = {"published": published, "local": _stamps(self.folder, name)}
                 self._save(state)
 
-    def _copy(self, name: str, unit: Unit, before: dict[str, Any]) -> None:
-        """Copy a unit from the store, except for files that are here already."""
+    def _copy(
+        self, name: str, unit: Unit, before: dict[str, Any], light_bytes: int | None = None
+    ) -> None:
+        """Copy a unit from the store, except for files that are here already.
+
+        Args:
+            name: of the unit.
+            unit: as it is published.
+            before: the copy's state.
+            light_bytes: of a table, above which its pixels stay there; ``None``: the limit.
+        """
+        most = mirror_limits.COPIED_TABLE_BYTES_MAX if light_bytes is None else light_bytes
         objects = {path: _Listed(*facts) for path, facts in unit.files.items()}
         for table, version in unit.tables.items():
             parts = files_of_version(self.address / table, version)
-            light = sum(parts.values()) > mirror_limits.COPIED_TABLE_BYTES_MAX and has_pixels(
+            light = sum(parts.values()) > most and has_pixels(
                 self.address / table / next(iter(parts))
             )
             for part, size in parts.items():
@@ -145,7 +155,8 @@ class Mirror:
         known = before.get("published", {}).get("files", {}).get(path)
         here = self.folder / path
         same = etag is None or (known is not None and known == [size, etag])
-        if same and here.is_file() and before.get("local", {}).get(path) == _stamp(here):
+        same = same and here.is_file() and before.get("local", {}).get(path) == _stamp(here)
+        if same and not (light and whole_of(here) == here):
             files.link_or_copy(here, target)
             return
         if light:
@@ -158,31 +169,29 @@ class Mirror:
                 "was replaced by hand: rerun the command, or the stage that writes it"
             )
 
-    def complete(self, table: str) -> None:
-        """Copy the pixels, too, of a table that is about to be rewritten.
+    def lighten(self, table: str) -> None:
+        """Leave the pixels of a table in the store, for workers that share nothing else.
+
+        To be called by the writer. What is not published yet is published first.
 
         Args:
-            table: path in the run's folder; nothing is done where all pixels are here.
+            table: path in the run's folder; nothing is done where it is light already.
 
         Raises:
+            ConflictError: another process took over.
             SourceUnavailableError: the store fails.
-            PlatformError: no space.
         """
-        folder = self.folder / table
-        wholes = {part: whole_of(part) for part in sorted(folder.glob("*.parquet"))}
-        if all(part == whole for part, whole in wholes.items()):
+        assert self._lease is not None
+        name = unit_of(table)
+        parts = (whole_of(part) for part in (self.folder / table).glob("*.parquet"))
+        if all(isinstance(whole, StoreUri) for whole in parts):
             return
-        with files.whole_folder(folder) as aside:
-            for part, whole in wholes.items():
-                if isinstance(whole, StoreUri):
-                    open_store(whole).save(whole.key, aside / part.name)
-                else:
-                    files.link_or_copy(part, aside / part.name)
-            write_log(aside, schema_of(aside))
-        state, name = self._state(), unit_of(table)
-        if name in state:
-            state[name]["local"] = _stamps(self.folder, name)
-            self._save(state)
+        self._publish(self._lease)
+        state = self._state()
+        unit = self._lease.record.units[name]
+        self._copy(name, unit, state[name], light_bytes=0)
+        state[name]["local"] = _stamps(self.folder, name)
+        self._save(state)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -244,10 +253,19 @@ class Mirror:
         units = {name: self._upload(name) for name in changed}
         lease.change(units={**kept, **units})
         for name, unit in units.items():
-            published = unit.model_dump(mode="json")
+            published = unit.model_dump(mode="json") if self._is_named(unit) else {}
             state[name] = {"published": published, "local": stamps[name]}
         self._save(state)
         self._delete(record, units, gone)
+
+    def _is_named(self, unit: Unit) -> bool:
+        """Whether light parts name files of the version; a commit copies those it had before."""
+        for table, version in unit.tables.items():
+            wholes = map(whole_of, (self.folder / table).glob("*.parquet"))
+            stored = {whole.name for whole in wholes if isinstance(whole, StoreUri)}
+            if stored and not stored <= files_of_version(self.address / table, version).keys():
+                return False
+        return True
 
     def _upload(self, name: str) -> Unit:
         tables, plain = _content(self.folder, name)

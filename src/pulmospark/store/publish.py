@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from pulmospark.core.delta_log import LOG, rows_of, schema_of
+from pulmospark.core.delta_log import LOG, rows_of
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.commit import commit_files
 from pulmospark.store.delta import check_delta, storage_options
 from pulmospark.store.folders import upload
+from pulmospark.store.light_parts import whole_of, whole_schema
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 
@@ -43,6 +45,8 @@ def publish_folder(folder: Path, uri: StoreUri, *, last: str) -> None:
 def commit_table(table: Path, uri: StoreUri) -> int:
     """Publish a table of this machine as the next version of the one at an address.
 
+    Of a light part the object that it names becomes a file of the table.
+
     Args:
         table: folder of the table, with its log.
         uri: of the table; created if missing.
@@ -57,10 +61,30 @@ def commit_table(table: Path, uri: StoreUri) -> int:
     # New names: a file that an older version names must keep its content.
     tag = uuid.uuid4().hex[:12]
     names = {path: f"{path.stem}-{tag}.parquet" for path in sorted(table.glob("*.parquet"))}
-    upload(uri, [(path, f"{uri.prefix}{name}") for path, name in names.items()])
+    wholes = {path: whole for path in names if isinstance(whole := whole_of(path), StoreUri)}
+    for path, whole in wholes.items():
+        if whole.parent == uri:  # a worker wrote it there
+            names[path] = whole.name
+        else:
+            _copy(whole, uri / names[path])
+    upload(uri, [(p, f"{uri.prefix}{name}") for p, name in names.items() if p not in wholes])
     counts = rows_of(table)
     rows = {name: counts[path.name] for path, name in names.items()}
-    return commit_files(uri, rows, schema_of(table))
+    return commit_files(uri, rows, whole_schema(table))
+
+
+def _copy(source: StoreUri, target: StoreUri) -> None:
+    """Copy an object of another table, which the store does itself.
+
+    Raises:
+        InputError: it is in another bucket.
+    """
+    if (source.scheme, source.bucket) != (target.scheme, target.bucket):
+        raise InputError(
+            f"{source}: its pixels are in another bucket than {target.parent}: publish the table "
+            "to the same bucket"
+        )
+    open_store(source).copy(source.key, target.key)
 
 
 def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:

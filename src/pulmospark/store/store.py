@@ -27,11 +27,9 @@ from pulmospark.store.uri import StoreUri
 if TYPE_CHECKING:
     from obstore import GetOptions
 
-
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
-_PAGE = 1_000
 _PROBE = "_probe-"
 _PIECE = 8 * 1024 * 1024
 """bytes of an object that are read or sent at a time"""
@@ -92,12 +90,35 @@ class Store:
     def _list_after(self, last: str | None, prefix: str) -> Iterator[StoredObject]:
         import obstore  # noqa: PLC0415 - only where a store is used
 
-        # obstore's own prefix ends at a slash.
-        folder = prefix.rpartition("/")[0] or None
+        rows = store_limits.LIST_PAGE_ROWS
         with self._errors(prefix):
-            for page in obstore.list(self._store, folder, offset=last, chunk_size=_PAGE):
+            for page in obstore.list(
+                self._store, _folder_of(prefix), offset=last, chunk_size=rows
+            ):
                 for meta in page:
                     yield self._found(meta)
+
+    @repeated
+    def page(self, prefix: str, after: str | None) -> list[StoredObject]:
+        """One page of a listing, ``store_limits.LIST_PAGE_ROWS`` objects; fewer at the end.
+
+        Those of the folder in which ``prefix`` lies, whatever their names begin with.
+
+        Args:
+            prefix: as for :meth:`list`.
+            after: the key after which the page begins, which need not be there; ``None``: with
+                the first.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+            InputError: a key is there that no path can express.
+        """
+        import obstore  # noqa: PLC0415
+
+        rows = store_limits.LIST_PAGE_ROWS
+        with self._errors(prefix):
+            pages = obstore.list(self._store, _folder_of(prefix), offset=after, chunk_size=rows)
+            return [self._found(meta) for meta in next(iter(pages), ())]
 
     @repeated
     def head(self, key: str) -> StoredObject:
@@ -263,6 +284,7 @@ class Store:
         with contextlib.suppress(ObjectMissingError), self._errors(key):
             obstore.delete(self._store, key)
 
+    @repeated
     def delete_below(self, prefix: str) -> None:
         """Delete all objects whose keys begin with a prefix, ``folder/``.
 
@@ -276,6 +298,7 @@ class Store:
             with contextlib.suppress(ObjectMissingError), self._errors(prefix):
                 obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
 
+    @repeated
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the bucket, without its bytes coming here.
 
@@ -324,12 +347,18 @@ class Store:
             return obstore.put(self._store, key, data, mode=mode, use_multipart=False)["e_tag"]
 
     def _found(self, meta: Any) -> StoredObject:
-        modified = int(meta["last_modified"].timestamp() * 1e6) * 1000
+        time = meta["last_modified"]
+        modified = int(time.timestamp()) * 10**9 + time.microsecond * 1000
         uri = StoreUri(self.bucket.scheme, self.bucket.bucket, meta["path"])
         return StoredObject(uri, meta["size"], modified, meta["e_tag"])
 
     def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
         return store_errors(self.bucket, key)
+
+
+def _folder_of(prefix: str) -> str | None:
+    """What obstore takes for a prefix, which ends at a slash."""
+    return prefix.rpartition("/")[0] or None
 
 
 def is_probe(uri: StoreUri) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -16,7 +17,6 @@ from pulmospark.data.expand.table import expanded_for
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import ScoreWork, write_scored
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark.executor import SparkExecutor
 from pulmospark.training.augmented_images import training_images
 from pulmospark.training.calibrate import from_validation, record
 from pulmospark.training.context import Job
@@ -29,7 +29,7 @@ from pulmospark.training.results import model_name
 
 def train_by_network(
     job: Job, network: Network, scores: Path
-) -> tuple[dict[str, Any], list[Path]]:
+) -> tuple[dict[str, Any], list[Place]]:
     """Train the CNN itself through TorchDistributor.
 
     Returns:
@@ -95,8 +95,8 @@ def _score(
     scored = job.work / f"scored-{model_name(fold)}.npy"
     write_scored(job.cohort, fold, scored)
     work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
-    executor, silent = SparkExecutor(job.spark), Progress("score", 0, quiet=True)
-    parts = chunks.run_chunks(executor, work, todo, job.work / "scores", silent)
+    silent = Progress("score", 0, quiet=True)
+    parts = chunks.run_chunks(job.executor, work, todo, job.work / "scores", silent)
     return [part.path for part in parts]
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.experiment import Experiment
 from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.spark.executor import SparkExecutor
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Job:
     spark: SparkSession
     quiet: bool
     expanded: Path | None = None
+    store: SharedStore | None = None
+    """of a run that lies in one"""
+
+    @property
+    def executor(self) -> SparkExecutor:
+        """Runs the tasks."""
+        return SparkExecutor(self.spark, store=self.store)
 
     @property
     def size(self) -> int:

@@ -21,13 +21,13 @@ from scipy import special
 
 from pulmospark.config.split import SplitSettings
 from pulmospark.core.arrays import Floats, Ints, Mask, Singles
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.data.cohort.assignment import assign
 from pulmospark.training.softmax_regression import (
     TUNING_TOLERANCE,
     SoftmaxFit,
     Standardised,
     fit_softmax,
-    one_blas_thread,
 )
 
 REG_PARAMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)

@@ -10,6 +10,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.core.progress import Progress
 from pulmospark.data.expand.table import TABLE, read_expanded
 from pulmospark.inference.engine.build import prepare_engine
@@ -49,11 +51,12 @@ from pulmospark.training.tuning import (
 
 def train_by_features(
     job: Job, network: Network, scores: Path
-) -> tuple[dict[str, Any], list[Path]]:
+) -> tuple[dict[str, Any], list[Place]]:
     """Train a logistic regression on deep features of a frozen network.
 
     Returns:
-        Values for a ``TrainResult``, and the parts of the features table.
+        Values for a ``TrainResult``, and the parts of the features table; of a run in a store
+        they are there, where workers on other machines wrote them.
 
     Raises:
         UsageError: the driver was asked to fit, and the features are too large for it.
@@ -62,11 +65,17 @@ def train_by_features(
     solver = solver_of(logistic, job.split.images + _copies(job), network.width)
     started = time.perf_counter()
     features = extract_features(
-        job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
+        job.images,
+        network,
+        job.size,
+        job.work,
+        spark=job.spark,
+        store=job.store,
+        quiet=job.quiet,
     )
     copies = _copy_features(job, network)
     feature_seconds = time.perf_counter() - started
-    parts, copy_parts = [part.path for part in features], [part.path for part in copies]
+    parts, copy_parts = [part.place for part in features], [part.place for part in copies]
     expanded = job.expanded if copies else None
     images, tuned, untuned = _tuned(job, parts, network.width, expanded)
     plan = planned(job, tuned)
@@ -97,7 +106,7 @@ def _copies(job: Job) -> int:
 
 
 def _tuned(
-    job: Job, features: Sequence[Path], width: int, expanded: Path | None
+    job: Job, features: Sequence[Place], width: int, expanded: Path | None
 ) -> tuple[Images | None, dict[str, Tuned], tuple[str, ...]]:
     """Images and the tuned models; or nothing and a warning where tuning is impossible."""
     try:
@@ -117,7 +126,7 @@ def _tuned(
 
 
 def _score(
-    job: Job, features: Sequence[Path], fits: Mapping[str, LogisticFit], scores: Path
+    job: Job, features: Sequence[Place], fits: Mapping[str, LogisticFit], scores: Path
 ) -> None:
     """Write the scores table: the logits of every image by every fitted head."""
     heads = tuple(
@@ -125,7 +134,7 @@ def _score(
         for name, fit in fits.items()
     )
     parts = chunks.run_chunks(
-        SparkExecutor(job.spark),
+        job.executor,
         HeadWork(heads),
         chunks.chunks_of(features),
         job.work / "scores",
@@ -190,6 +199,7 @@ def _copy_features(job: Job, network: Network) -> list[chunks.Part]:
         job.size,
         job.work,
         spark=job.spark,
+        store=job.store,
         quiet=job.quiet,
         maker=ChildFeatureWork,
     )
@@ -202,6 +212,7 @@ def extract_features(
     work: Path,
     *,
     spark: SparkSession,
+    store: SharedStore | None = None,
     quiet: bool,
     maker: type[FeatureWork] = FeatureWork,
 ) -> list[chunks.Part]:
@@ -213,6 +224,7 @@ def extract_features(
         size: side of the standard image, pixels.
         work: folder for the engine and the features.
         spark: the session.
+        store: of a run that lies in one; workers on other machines write the parts there.
         quiet: show no progress.
         maker: the work on a chunk.
     """
@@ -228,9 +240,10 @@ def extract_features(
     total = sum(chunk.rows for chunk in todo)
     with Progress("extract features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
-            SparkExecutor(spark, gpu_profile(spark) if gpus else None),
+            SparkExecutor(spark, gpu_profile(spark) if gpus else None, store),
             maker(engine, size),
             todo,
             work / "features",
             progress,
+            stay=True,
         )

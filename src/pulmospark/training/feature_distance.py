@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pulmospark import chunks
+from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.parts import read_parts
 from pulmospark.core import hashing, limits
 from pulmospark.core.arrays import Singles
 from pulmospark.core.progress import Progress
@@ -38,7 +38,7 @@ class TrainingDistance:
     """of the file"""
 
 
-def features_of_training(job: Job, network: Network) -> list[Path]:
+def features_of_training(job: Job, network: Network) -> list[Place]:
     """Deep features of a sample of the images that a network was trained and validated on."""
     rows = pa.concat_tables([_sample(job, Split.TRAIN), _sample(job, Split.VALIDATION)])
     uris = rows.select(["uri"])
@@ -54,16 +54,16 @@ def features_of_training(job: Job, network: Network) -> list[Path]:
         kind="torch" if gpus else None,
     )
     parts = chunks.run_chunks(
-        SparkExecutor(job.spark, gpu_profile(job.spark) if gpus else None),
+        SparkExecutor(job.spark, gpu_profile(job.spark) if gpus else None, job.store),
         ChosenFeatureWork(engine, job.size, chosen=str(path.resolve()), chosen_id=chosen_id),
         chunks.chunks_of(chunks.parts_of(job.images)),
         job.work / "distance-features",
         Progress("distance", 0, quiet=True),
     )
-    return [part.path for part in parts]
+    return [part.place for part in parts]
 
 
-def training_distance(job: Job, parts: Sequence[Path]) -> TrainingDistance | None:
+def training_distance(job: Job, parts: Sequence[Place]) -> TrainingDistance | None:
     """Fit the statistics; ``None`` with fewer than ``limits.DISTANCE_IMAGES_MIN`` images.
 
     A fine-tuned network puts its training images closer together than new ones. So its fence is
@@ -133,12 +133,11 @@ def _sample(job: Job, split: Split) -> pa.Table:
     )
 
 
-def _features(parts: Sequence[Path], rows: pa.Table) -> dict[str, Singles]:
+def _features(parts: Sequence[Place], rows: pa.Table) -> dict[str, Singles]:
     """Features of rows by ``uri``; one part of the table is in memory at a time."""
     wanted = frozenset(rows["uri"].to_pylist())
     features: dict[str, Any] = {}
-    for part in parts:
-        table = pq.read_table(part, columns=["uri", "features"])
+    for _, table in read_parts(parts, ["uri", "features"]):
         mine = table.filter(pa.array([uri in wanted for uri in table["uri"].to_pylist()]))
         for uri, values in zip(mine["uri"].to_pylist(), mine["features"], strict=True):
             features[uri] = values.values.to_numpy()

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.chunks.parts import read_parts
 from pulmospark.config.train import LogisticSettings, Solver
 from pulmospark.core import limits, schemas
 from pulmospark.core.arrays import Ints, Singles
@@ -91,7 +93,7 @@ def solver_of(settings: LogisticSettings, images: int, width: int) -> Solver:
 
 def read_images(
     cohort: Path,
-    parts: Sequence[Path],
+    parts: Sequence[Place],
     classes: Sequence[str],
     *,
     expanded: Path | None = None,
@@ -122,12 +124,12 @@ def read_images(
     )
 
 
-def _features(uris: Sequence[str], parts: Sequence[Path]) -> Singles:
-    width = len(pq.ParquetFile(parts[0]).read_row_group(0, columns=["features"])["features"][0])
+def _features(uris: Sequence[str], parts: Sequence[Place]) -> Singles:
+    with open_parquet(parts[0]) as file:
+        width = len(file.read_row_group(0, columns=["features"])["features"][0])
     place = {uri: number for number, uri in enumerate(uris)}
     features = np.full((len(uris), width), np.nan, np.float32)
-    for part in parts:
-        table = pq.read_table(part, columns=["uri", "features"])
+    for _, table in read_parts(parts, ["uri", "features"]):
         at = np.asarray([place.get(uri, -1) for uri in table["uri"].to_pylist()], np.int64)
         flat = table["features"].combine_chunks().flatten().to_numpy()
         features[at[at >= 0]] = flat.reshape(table.num_rows, width)[at >= 0]

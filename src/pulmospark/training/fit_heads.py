@@ -10,7 +10,9 @@ from pathlib import Path
 
 from pyspark import inheritable_thread_target
 
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.core import machine
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.spark.session import slots
@@ -24,7 +26,6 @@ from pulmospark.training.softmax_regression import (
     SoftmaxFit,
     Standardised,
     fit_softmax,
-    one_blas_thread,
 )
 
 _FITS_AT_ONCE = 8
@@ -119,7 +120,7 @@ def fit_on_driver(job: Job, images: Images, plan: Sequence[PlannedFit]) -> dict[
 
 
 def fit_with_mllib(
-    job: Job, features: Sequence[Path], plan: Sequence[PlannedFit], *, expanded: Path | None
+    job: Job, features: Sequence[Place], plan: Sequence[PlannedFit], *, expanded: Path | None
 ) -> dict[str, LogisticFit]:
     """Fit with MLlib on the executors, several at once: between its passes one leaves cores idle.
 
@@ -135,8 +136,7 @@ def fit_with_mllib(
     from pulmospark.training import mllib_logistic as mllib  # noqa: PLC0415 - draws in pyspark.ml
 
     classes, settings = job.split.classes, job.experiment.train.logistic
-    paths = [str(part) for part in features]
-    with mllib.feature_frame(job.spark, paths, job.cohort, classes, expanded=expanded) as frame:
+    with mllib.feature_frame(job.spark, features, job.cohort, classes, expanded=expanded) as frame:
 
         def fit(item: PlannedFit) -> LogisticFit:
             rows = frame.where(mllib.part_filter(item.splits, item.fold))

@@ -7,23 +7,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
+from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.parts import read_parts
 from pulmospark.config.train import LogisticSettings
 from pulmospark.core.schemas import Split
 from pulmospark.data.expand.table import TABLE
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
+from pulmospark.store.uri import StoreUri, parse_uri
 from pulmospark.training.logistic_fit import Head, LogisticFit, check_classes
 
 
 @contextmanager
 def feature_frame(
     spark: SparkSession,
-    features: Sequence[str],
+    features: Sequence[Place],
     cohort: Path,
     classes: tuple[str, ...],
     *,
@@ -33,7 +38,8 @@ def feature_frame(
 
     Args:
         spark: the session.
-        features: paths of the features table's parts, including augmented copies.
+        features: the features table's parts, including augmented copies; in a store where that
+            is all that executors share with the driver.
         cohort: folder of the cohort.
         classes: names in the order of the labels.
         expanded: folder of an expansion, whose augmented copies are in the split and fold of
@@ -43,14 +49,15 @@ def feature_frame(
         [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
     )
     selected: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
-    rows = (
-        spark.read.parquet(spark_path(cohort / "table")).where("reason is null").select(*selected)
-    )
+    stored = [part for part in features if isinstance(part, StoreUri)]
+    table = _sent if stored else _mounted
+    rows = table(spark, cohort / "table", "reason").where("reason is null").select(*selected)
     if expanded is not None:
-        copies = spark.read.parquet(spark_path(expanded / TABLE)).where("draw > 0")
+        copies = table(spark, expanded / TABLE, "draw").where("draw > 0")
         rows = rows.unionByName(copies.select(*selected))
+    here = [spark_path(part) for part in features if isinstance(part, Path)]
     frame = (
-        spark.read.parquet(*[spark_path(Path(part)) for part in features])
+        (_read_by_workers(spark, stored) if stored else spark.read.parquet(*here))
         .select("uri", array_to_vector(F.col("features")).alias("features"))
         .join(rows, "uri")
         # One partition per slot: every pass costs a task for each. Sorted, because floating-point
@@ -63,6 +70,33 @@ def feature_frame(
         yield frame
     finally:
         frame.unpersist()
+
+
+def _mounted(spark: SparkSession, table: Path, column: str) -> DataFrame:
+    """A table that executors see under its path."""
+    del column
+    return spark.read.parquet(spark_path(table))
+
+
+def _sent(spark: SparkSession, table: Path, column: str) -> DataFrame:
+    """The columns of a table of the driver's that a fit needs, and one more."""
+    rows = pq.read_table(table, columns=["uri", "label", "split", "fold", column])
+    return spark.createDataFrame(rows)
+
+
+def _read_by_workers(spark: SparkSession, parts: Sequence[StoreUri]) -> DataFrame:
+    """Features of parts in a store, for which Spark itself needs jars."""
+    paths = spark.createDataFrame([(str(part),) for part in parts], "path string")
+    return paths.repartition(slots(spark)).mapInArrow(
+        _feature_batches, "uri string, features array<float>"
+    )
+
+
+def _feature_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        places = [parse_uri(path) for path in batch.column(0).to_pylist()]
+        for _, rows in read_parts(places, ["uri", "features"]):
+            yield from rows.to_batches()
 
 
 def part_filter(names: tuple[Split, ...], fold: int | None) -> str:

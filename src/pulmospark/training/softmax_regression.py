@@ -9,13 +9,10 @@ of its iterations is a job.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import optimize
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pulmospark.core.arrays import Floats, Ints, Singles
 
@@ -79,16 +76,6 @@ class SoftmaxFit:
     def logits(self, features: Singles) -> Floats:
         """Logits (n, classes) of features, float32 (n, width)."""
         return np.asarray(features @ self.weights.T.astype(np.float32) + self.bias, np.float64)
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Limit numpy's products to a thread each within a ``with`` block.
-
-    The fits' products are small: a second thread waits, spinning, more than it works, and takes
-    the core of the next fit.
-    """
-    limited: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limited
 
 
 def fit_softmax(

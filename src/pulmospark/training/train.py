@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.chunks.parquet_files import open_whole
 from pulmospark.chunks.parts import parts_of
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
@@ -37,6 +38,7 @@ def train(
     cohort: Path,
     target: Path,
     bundle: Path,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> TrainResult:
     """Train a model and write the bundle and the scores of all images.
@@ -54,6 +56,7 @@ def train(
         cohort: folder that split wrote.
         target: folder of the scores and of ``training.json``.
         bundle: folder of the bundle.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -76,7 +79,7 @@ def train(
     torch.manual_seed(experiment.seed)
     network = networks.build(settings.model, len(split.classes))
     origin = load_start(network, settings, split.classes)
-    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
+    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded, store)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
         values, features = trainer(job, network, aside / "scores")

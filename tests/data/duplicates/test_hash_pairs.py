@@ -36,7 +36,7 @@ def _found(
     numbers[:] = scans or [-1] * len(hashes)
     values.flush()
     numbers.flush()
-    work = NearWork(str(folder), "id", distance)
+    work = NearWork.of(folder, "id", distance)
     pairs: dict[tuple[int, int], int] = {}
     hot: set[int] = set()
     plan = pq.ParquetFile(plan_of(folder))

@@ -17,18 +17,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.carried import Carry
 from pulmospark.core import files, hashing, limits
 from pulmospark.core.arrays import Hashes, Ints
 from pulmospark.core.errors import InputError
+from pulmospark.store.folders import file_here
 
 BANDS, BITS = 4, 16
 _KEYS = 1 << BITS
@@ -55,15 +57,26 @@ class NearWork:
     includes one of those. Images of one scan are not compared.
 
     Attributes:
-        folder: with the hashes; see :func:`write_hashes`.
+        hashes: file; see :func:`write_hashes`.
+        scans: file.
         hashes_id: of their content.
         distance: maximum number of differing bits of 64, up to ``limits.NEAR_DISTANCE_MAX``.
     """
 
-    folder: str
+    hashes: str
+    scans: str
     hashes_id: str
     distance: int
     columns: Sequence[str] | None = None
+
+    @classmethod
+    def of(cls, folder: Path, hashes_id: str, distance: int) -> Self:
+        """With the files of a folder."""
+        return cls(str(folder / _HASHES), str(folder / _SCANS), hashes_id, distance)
+
+    def carried(self, carry: Carry) -> Self:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, hashes=carry(self.hashes), scans=carry(self.scans))
 
     def key(self, chunk: pa.Table) -> str:
         """The hashes, the limits and the keys."""
@@ -73,8 +86,8 @@ class NearWork:
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``near`` (:data:`PAIRS`) and of ``hot`` (:data:`HOT`)."""
         hashes, scans = (
-            np.load(Path(self.folder) / name, mmap_mode="r", allow_pickle=False)
-            for name in (_HASHES, _SCANS)
+            np.load(file_here(path), mmap_mode="r", allow_pickle=False)
+            for path in (self.hashes, self.scans)
         )
         near, hot = [], []
         for row in chunk.to_pylist():

@@ -307,7 +307,7 @@ def candidates(
     """
     todo = chunks.chunks_of([plan_of(aside)])
     with Progress("search near copies", len(todo), "parts", quiet=quiet) as progress:
-        near = NearWork(str(aside), hashes_id, distance)
+        near = NearWork.of(aside, hashes_id, distance)
         done = chunks.run_chunks(executor, near, todo, parts, progress)
     write_pairs([part for part in done if part.table == "near"], aside / "pairs")
     return sum(part.rows for part in done if part.table == "hot")

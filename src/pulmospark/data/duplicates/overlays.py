@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
+from pulmospark.chunks.carried import Carry
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Pixels
 from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import SMALL_SIDE
+from pulmospark.store.folders import file_here
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class OverlayWork:
     distance: int
     columns: Sequence[str] | None = None
 
+    def carried(self, carry: Carry) -> OverlayWork:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, small=carry(self.small))
+
     def key(self, chunk: pa.Table) -> str:
         """The pictures and the pairs."""
         return hashing.value_id(["overlay", self.small_id, self.distance, chunk.to_pydict()])
@@ -39,7 +44,7 @@ class OverlayWork:
         """Rows of ``copies``."""
         chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
         pairs = zip(chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True)
-        with Path(self.small).open("rb") as small:
+        with file_here(self.small).open("rb") as small:
             correlations = [
                 overlay_correlation(_picture(small, first), _picture(small, second))
                 for first, second in pairs

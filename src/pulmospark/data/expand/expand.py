@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import open_whole
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.core import files, hashing, schemas
 from pulmospark.core.errors import InputError
@@ -34,6 +35,7 @@ def expand(
     *,
     seed: int,
     only: Sequence[str] | None = None,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> ExpandResult:
     """Write the table ``target/table``: the training images and augmented copies of them.
@@ -51,6 +53,7 @@ def expand(
         spark: the session.
         seed: of the augmentation.
         only: paths or ids of the images to expand; ``None``: the whole training split.
+        store: of a run that lies in one.
         quiet: show no progress.
 
     Raises:
@@ -84,7 +87,7 @@ def expand(
         already = _is_there(target, key, count)
         if not already:
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                parts = _drawn(SparkExecutor(spark), maker, plan, progress)
+                parts = _drawn(SparkExecutor(spark, store=store), maker, plan, progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ import pyarrow as pa
 
 from pulmospark.augment.augmenter import AUGMENT_VERSION, Augmenter
 from pulmospark.augment.operations import Operation, to_json
-from pulmospark.chunks.parquet_files import open_whole
+from pulmospark.chunks.carried import Carry
+from pulmospark.chunks.parquet_files import Place, open_whole, place_of
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Pixels
 from pulmospark.data.ingest.pixels import square
+from pulmospark.store.light_parts import whole_of
+from pulmospark.store.uri import StoreUri
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class ExpandWork:
     """Makes the rows that a chunk of the plan lists.
 
     Attributes:
-        images: folder of the images table.
+        images: folder of the images table, or its address.
         settings: of the augmentation.
         seed: of the expansion.
         columns: of the plan; all.
@@ -37,6 +41,17 @@ class ExpandWork:
     settings: AugmentSettings
     seed: int
     columns: Sequence[str] | None = None
+
+    def carried(self, carry: Carry) -> ExpandWork:
+        """The same work, reading pixels where light parts say that they are.
+
+        Args:
+            carry: not used: the parts are in the store.
+        """
+        del carry
+        wholes = map(whole_of, parts_of(Path(self.images)))
+        folders = {str(whole.parent) for whole in wholes if isinstance(whole, StoreUri)}
+        return replace(self, images=folders.pop() if len(folders) == 1 else self.images)
 
     def key(self, chunk: pa.Table) -> str:
         """The settings, each source image with its place and its file's time, and the draws."""
@@ -54,7 +69,7 @@ class ExpandWork:
         done: list[tuple[Operation, ...]] = []
         pixels: Pixels | None = None
         with _one_thread():
-            for row, image in enumerate(_parents(Path(self.images), chunk)):
+            for row, image in enumerate(_parents(place_of(self.images), chunk)):
                 if pixels is None:
                     pixels = np.empty((chunk.num_rows, *image.shape), np.uint8)
                 if draws[row]:
@@ -104,14 +119,14 @@ def _binary(pixels: Pixels) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(pixels), buffers)
 
 
-def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
+def _parents(images: Place, chunk: pa.Table) -> Iterator[Pixels]:
     """The source image's pixels (side, side) of each row; each row group is read once."""
     places = zip(*(chunk[name].to_pylist() for name in ("part", "row_group", "row")), strict=True)
     for (part, row_group), stretch in groupby(places, key=lambda place: place[:2]):
         with open_whole(images / part) as file:
             column = file.read_row_group(row_group, columns=["pixels"])["pixels"]
         for _, _, row in stretch:
-            yield square(column[row], images / part)
+            yield square(column[row], part)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
-from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.chunks.compaction import rows_of_file
+from pulmospark.chunks.parquet_files import Place, open_parquet, open_whole
 from pulmospark.core import schemas
 from pulmospark.core.arrays import Hashes, Mask
 from pulmospark.core.schemas import RejectReason
@@ -144,5 +145,6 @@ def _kept(part: Path, stays: Mask, work: Path) -> list[Path]:
     if not stays.any():
         return []
     target = work / f"{part.stem}-{int(stays.sum())}.parquet"
-    chunks.write_rows(chunks.rows_where(part, stays), target)
+    with open_whole(part) as file:  # of a light part the pixels are read from the store
+        chunks.write_rows(rows_of_file(file, stays), target)
     return [target]

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark import chunks
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -36,6 +37,8 @@ from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
 from pulmospark.store.archives import outermost
+from pulmospark.store.light_parts import light_copies, whole_of
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -129,6 +132,7 @@ def ingest(
     target: Path,
     workers: chunks.Workers | SparkSession | None,
     *,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> IngestResult:
     """Build the tables ``target/images`` and ``target/rejects`` from folders of images.
@@ -142,6 +146,7 @@ def ingest(
         settings: of the standard image.
         target: folder of the tables.
         workers: run the chunks; a Spark session: its executors; ``None``: this process.
+        store: of a run in a store: workers on other machines write there, and pixels stay there.
         quiet: show no progress.
 
     Raises:
@@ -152,7 +157,7 @@ def ingest(
     here = [source.path for source in sources if isinstance(source.path, Path)]
     roots = [outermost(str(absolute(path))) for path in here]
     workers = workers_of(workers)
-    workers.check(reads=roots, folder=target.parent)
+    workers.check(reads=roots, folder=store.work if store else target.parent)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
@@ -169,23 +174,17 @@ def ingest(
         todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
-                workers.executor_for(count),
+                workers.executor_for(count).sharing(store),
                 IngestWork(settings, salt),
                 todo,
                 work / "parts",
                 progress,
                 reads=[*roots, *map(outermost, reads_of(todo))],
+                tables=store.published(target) if store else None,
             )
-        result = _publish(
-            target,
-            manifest=manifest,
-            parts=parts,
-            already=already,
-            listings=listings,
-            settings=settings,
-            key=kept or _settings_key(settings, salt),
-            not_read=seen - count,
-        )
+        key = kept or _settings_key(settings, salt)
+        made_with = _MadeWith(listings, settings, key, not_read=seen - count)
+        result = _publish(target, manifest, parts, already, made_with)
         if result.files != seen:
             raise InputError(
                 f"{target}: {result.files} rows for {seen} files: two sources list the same "
@@ -193,6 +192,17 @@ def ingest(
             )
         shutil.rmtree(work)
     return result
+
+
+def _parts_here(parts: Sequence[chunks.Part], folder: Path) -> dict[str, list[Path]]:
+    """Parts by their table; of those that workers left in a store, light copies in a folder."""
+    here: dict[str, list[Path]] = {}
+    for name in dict.fromkeys(part.table for part in parts):
+        places = [part.place for part in parts if part.table == name]
+        stored = [place for place in places if isinstance(place, StoreUri)]
+        paths = [place for place in places if isinstance(place, Path)]
+        here[name] = [*paths, *light_copies(stored, folder)]
+    return here
 
 
 def _to_read(already: Already, seen: int) -> tuple[list[chunks.Chunk], int]:
@@ -241,24 +251,34 @@ def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
     return hashing.value_id([PIXELS_VERSION, values, salt.fingerprint if salt else None])
 
 
+@dataclass(frozen=True)
+class _MadeWith:
+    """What the record of an ingest says of it."""
+
+    listings: tuple[SourceListing, ...]
+    settings: IngestSettings
+    key: str
+    """of the rows"""
+    not_read: int
+    """files that an earlier run had ingested"""
+
+
 def _publish(
     target: Path,
-    *,
     manifest: Path,
     parts: Sequence[chunks.Part],
     already: Already,
-    listings: tuple[SourceListing, ...],
-    settings: IngestSettings,
-    key: str,
-    not_read: int,
+    made_with: _MadeWith,
 ) -> IngestResult:
+    here = _parts_here(parts, manifest.parent / "light")
     with files.whole_folder(target) as aside:
         for name, schema, kept in (
             ("images", schemas.IMAGES, already.images),
             ("rejects", schemas.REJECTS, already.rejects),
         ):
-            new = [part.path for part in parts if part.table == name]
-            chunks.publish_table([*kept, *new], aside / name, schema)
+            whole = [*kept, *here.get(name, ())]
+            light = any(isinstance(whole_of(part), StoreUri) for part in whole)
+            chunks.publish_table(whole, aside / name, schema, light=light)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")
@@ -269,19 +289,19 @@ def _publish(
             images=images,
             rejects=rejects,
             files=images + rejects - beyond,
-            already=not_read,
+            already=made_with.not_read,
             formats=formats,
             rejects_by_reason=reasons,
             burned_in=_sum(aside / "images", "burned_in", lambda burned: burned),
-            sources=listings,
+            sources=made_with.listings,
         )
         files.write_json(
             aside / "ingest.json",
             {
-                "key": key,
-                "unsalted": _settings_key(settings, None),
+                "key": made_with.key,
+                "unsalted": _settings_key(made_with.settings, None),
                 "result": result.model_dump(mode="json"),
-                "provenance": provenance(settings.model_dump(mode="json")),
+                "provenance": provenance(made_with.settings.model_dump(mode="json")),
             },
         )
     return result

@@ -37,7 +37,7 @@ def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]
                     yield names[index], square(column[index], part)
 
 
-def square(cell: pa.Scalar, part: Path) -> Pixels:
+def square(cell: pa.Scalar, part: object) -> Pixels:
     """The image of a row of the column ``pixels``, uint8 (side, side), without copying it.
 
     Args:

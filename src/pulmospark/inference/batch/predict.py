@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.work_list import reads_of
@@ -286,6 +288,7 @@ def _listed(
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
+    pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
     return writer.files if seen else []
 
 
@@ -311,7 +314,7 @@ def _scorer(
     if (kinds := plan.settings.heat_maps) is not None:
         target = work.heat_maps(scorer)
         scorer = with_heat_maps(scorer, plan.bundle, engines, kinds, target=target)
-    return scorer if executor.is_here else work.for_workers(scorer), precision
+    return scorer, precision
 
 
 def _score(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
+from pulmospark.chunks.carried import Carry
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import hashing, limits, schemas
 from pulmospark.core.arrays import Floats, Pixels, Singles
@@ -69,6 +70,15 @@ class Scorer:
     checks: Checks = NO_CHECKS
     heat: HeatFiles | None = None
     """writes the heat maps of scored images; ``None``: they were not requested"""
+
+    def carried(self, carry: Carry) -> Scorer:
+        """The same scorer, with its files where workers find them."""
+        heat, checks = self.heat, self.checks
+        if heat is not None:
+            heat = replace(heat, maps=replace(heat.maps, engine=heat.maps.engine.carried(carry)))
+        if checks.distances is not None:
+            checks = replace(checks, distances=carry(checks.distances))
+        return replace(self, engine=self.engine.carried(carry), heat=heat, checks=checks)
 
     def key(self) -> list[str]:
         """What the predictions depend on."""
@@ -187,6 +197,10 @@ class FilesWork:
     """reject images that are not phantoms"""
     columns: Sequence[str] | None = None
 
+    def carried(self, carry: Carry) -> Self:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, scorer=self.scorer.carried(carry))
+
     def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
         """Rows of ``rejects``, for files that crash the worker reading them."""
         return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
@@ -292,6 +306,10 @@ class ImagesWork:
     cropped: bool = False
     """the images were cropped before"""
     columns: Sequence[str] = (*IMAGE_COLUMNS, *FACT_COLUMNS)
+
+    def carried(self, carry: Carry) -> Self:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, scorer=self.scorer.carried(carry))
 
     def key(self, chunk: pa.Table) -> str:
         """Hash of the network and the rows with their pixels."""

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pulmospark.chunks.parquet_files import Place
@@ -15,9 +15,7 @@ from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locks import hold_lock
 from pulmospark.inference.batch.tasks import Scorer
-from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
-from pulmospark.store.folders import put_files
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 from pulmospark.store.work_lease import Lease, hold_lease
@@ -63,29 +61,6 @@ class WorkPlace:
         if self.address is not None:
             return self.address / HEAT_FOLDER
         return self.here / HEAT_FOLDER / value_id(scorer.key())
-
-    def for_workers(self, scorer: Scorer) -> Scorer:
-        """The scorer with its files where workers find them that share only the store."""
-        if self.address is None:
-            return scorer
-        engine = self._put(scorer.engine)
-        heat = scorer.heat
-        if heat is not None:
-            heat = replace(heat, maps=replace(heat.maps, engine=self._put(heat.maps.engine)))
-        checks = scorer.checks
-        if checks.distances is not None:
-            path = Path(checks.distances)
-            uri = self.address / WORK / "statistics" / path.name
-            open_store(uri).put(uri.key, path.read_bytes())
-            checks = replace(checks, distances=str(uri))
-        return replace(scorer, engine=engine, heat=heat, checks=checks)
-
-    def _put(self, engine: EngineSpec) -> EngineSpec:
-        assert self.address is not None
-        uri = self.address / WORK / "engines" / engine.engine_id
-        # What OpenVINO compiled for this processor, each worker compiles for its own.
-        put_files(Path(engine.folder), uri, but="compiled-")
-        return engine.model_copy(update={"folder": str(uri)})
 
 
 def work_of(target: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,9 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels, Singles
 from pulmospark.core.errors import UsageError
 from pulmospark.core.hashing import value_id
+
+if TYPE_CHECKING:
+    from pulmospark.chunks.carried import Carry
 
 Outputs = Literal["logits", "features", "both"]
 Kind = Literal["openvino", "torch"]
@@ -73,6 +76,10 @@ class EngineSpec(Settings):
         new_id = value_id([self.engine_id, precision])
         update = {"precision": precision, "batch": batch, "engine_id": new_id}
         return self.model_copy(update=update)
+
+    def carried(self, carry: Carry) -> EngineSpec:
+        """The same engine, with its files where workers find them."""
+        return self.model_copy(update={"folder": carry(self.folder)})
 
     def names(self) -> tuple[str, ...]:
         """The outputs in the network's order."""

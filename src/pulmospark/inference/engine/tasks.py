@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pulmospark.chunks.carried import Carry
 from pulmospark.chunks.parts import read_part
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Floats, Hashes, Mask
@@ -22,6 +23,7 @@ from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.store.folders import file_here
 
 
 def _lists(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -36,6 +38,10 @@ class FeatureWork:
     engine: EngineSpec
     size: int
     columns: Sequence[str] = ("image_id", "uri", "pixels")
+
+    def carried(self, carry: Carry) -> Self:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, engine=self.engine.carried(carry))
 
     def key(self, chunk: pa.Table) -> str:
         """Hash of the network and the images."""
@@ -62,6 +68,10 @@ class ChosenFeatureWork(FeatureWork):
     """Parquet file with the column ``uri``"""
     chosen_id: str = ""
 
+    def carried(self, carry: Carry) -> Self:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(super().carried(carry), chosen=carry(self.chosen))
+
     def key(self, chunk: pa.Table) -> str:
         """The network, the images and the selection."""
         return hashing.value_id([super().key(chunk), self.chosen_id])
@@ -74,7 +84,7 @@ class ChosenFeatureWork(FeatureWork):
 
 @functools.lru_cache(maxsize=2)
 def _chosen(path: str, _chosen_id: str) -> pa.Array:
-    return read_part(Path(path), ["uri"])["uri"].combine_chunks()
+    return read_part(file_here(path), ["uri"])["uri"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ class ScoreWork:
     cohort_id: str
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
+    def carried(self, carry: Carry) -> ScoreWork:
+        """See :class:`pulmospark.chunks.carried.Carrying`."""
+        return replace(self, engine=self.engine.carried(carry), scored=carry(self.scored))
+
     def key(self, chunk: pa.Table) -> str:
         """Hash of the network, the fold's images and the chunk's images."""
         mask = self._wanted(chunk)
@@ -173,7 +187,7 @@ def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
 def open_scored(path: str, cohort_id: str) -> Hashes:
     """The file from :func:`write_scored`, (n,), memory-mapped."""
     del cohort_id  # distinguishes cohorts whose files have the same name
-    hashes: Hashes = np.load(path, mmap_mode="r")
+    hashes: Hashes = np.load(file_here(path), mmap_mode="r")
     return hashes
 
 
