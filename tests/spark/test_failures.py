@@ -70,7 +70,7 @@ def test_the_end_of_the_jvm_and_silence() -> None:
 
 def test_an_unknown_cause_is_what_java_raised() -> None:
     failure = Exception(
-        "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n"
+        "An error occurred while calling z:org.apache.spark.api.PythonRDD.collectAndServe.\n"
         ": java.net.SocketException: Broken pipe\n\tat java.base/sun.nio.ch.FileDispatcherImpl"
     )
     assert str(job_failure(failure)) == (

@@ -140,8 +140,8 @@ def _unknown(error: BaseException, where: str) -> str:
     text = str(error)
     # A Python traceback ends with what was raised; Java's begins with it.
     raised = _RAISED.findall(text) if "Traceback (most recent call last)" in text else []
-    told = raised[-1:] or _JAVA_RAISED.findall(text)[:1] or text.strip().splitlines()[:1]
-    first = "".join(told)[:200]
+    words = raised[-1:] or _JAVA_RAISED.findall(text)[:1] or text.strip().splitlines()[:1]
+    first = "".join(words)[:200]
     return (
         f"{where}Spark's job failed ({first or type(error).__name__}): --debug shows Spark's own "
         f"message; fix its cause, {_AGAIN}"
