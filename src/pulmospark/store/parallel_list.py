@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from pulmospark.store.store import Store, StoredObject
 _TOP = chr(0x10FFFF)
 """sorts after all that keys hold"""
 
-Page = list[StoredObject]
+Page = Sequence[StoredObject]
 
 
 def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
@@ -52,9 +52,7 @@ def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
     ranges = _Ranges(_Range(first[-1].uri.key, prefix + _TOP, shared=_shared(first)))
     pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="list")
     try:
-        workers = [
-            pool.submit(_work, store, prefix, ranges) for _ in range(limits.STORE_REQUESTS)
-        ]
+        workers = [pool.submit(_work, store, prefix, ranges) for _ in range(limits.STORE_REQUESTS)]
         while (page := ranges.take()) is not None:
             yield from _within(page, prefix)
         for worker in workers:
@@ -221,7 +219,7 @@ class _Ranges:
         if whole.done or whole.place is not None:
             return None
         guess = between(whole.after, whole.until, whole.shared, self._tried)
-        if guess is None or guess[0] >= whole.until:
+        if guess is None:
             return None
         part = _Range(guess[0], whole.until, place=guess[1])
         whole.until = part.after
