@@ -218,7 +218,10 @@ def _first_answers(spark: SparkSession, probe: _Probe, tasks: int) -> list[str]:
                     )
             return answers.result()
         except BaseException:
-            context.cancelJobsWithTag(tag)  # or the pool would wait for the job's end
+            # Or the pool would wait for the job's end; again, for it may only be about to begin.
+            while not answers.done():
+                context.cancelJobsWithTag(tag)
+                wait([answers], spark_limits.EXECUTOR_LOOK_S)
             raise
 
 
