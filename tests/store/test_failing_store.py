@@ -58,6 +58,10 @@ def test_each_request_is_answered(
         store.delete(f"new/{number}")
     left = client.list_objects_v2(Bucket=bucket.bucket, Prefix="new/")["Contents"]
     assert [entry["Key"] for entry in left] == [f"new/{number}" for number in range(4, 8)]
+    for number, name in enumerate(names):
+        store.copy(name, f"copied/{number}")
+        store.delete_below("copied/")
+    assert not client.list_objects_v2(Bucket=bucket.bucket, Prefix="copied/")["KeyCount"]
     assert [type(found) for found in find_many([bucket / "gone"])] == [ObjectMissingError]
     assert proxy.counts[kind] > 3
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import platform
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +26,6 @@ from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from obstore import GetOptions
-
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -100,7 +99,7 @@ class Store:
                     yield self._found(meta)
 
     @repeated
-    def page(self, prefix: str, after: str | None) -> list[StoredObject]:
+    def page(self, prefix: str, after: str | None) -> Sequence[StoredObject]:
         """One page of a listing, ``store_limits.LIST_PAGE_ROWS`` objects; fewer at the end.
 
         Those of the folder in which ``prefix`` lies, whatever their names begin with.
@@ -285,6 +284,7 @@ class Store:
         with contextlib.suppress(ObjectMissingError), self._errors(key):
             obstore.delete(self._store, key)
 
+    @repeated
     def delete_below(self, prefix: str) -> None:
         """Delete all objects whose keys begin with a prefix, ``folder/``.
 
@@ -298,6 +298,7 @@ class Store:
             with contextlib.suppress(ObjectMissingError), self._errors(prefix):
                 obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
 
+    @repeated
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the bucket, without its bytes coming here.
 
