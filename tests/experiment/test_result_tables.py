@@ -99,7 +99,7 @@ def test_each_metric_of_the_json_is_a_row(run: RunFolder) -> None:
     for level, result in levels:
         folds = dict(enumerate(result["cross_validation"]["folds"]))
         assert len(folds) == 2
-        for fold, evaluation in {None: result["evaluation"], **folds}.items():
+        for fold, evaluation in [(None, result["evaluation"]), *folds.items()]:
             part = [row for row in rows if (row["level"], row["fold"]) == (level, fold)]
             _check_equal(part, evaluation)
             count += len(part)
@@ -117,7 +117,8 @@ def test_values_of_folds_are_scikit_learns(run: RunFolder) -> None:
         of_fold = metrics["fold"].isna() if fold is None else metrics["fold"] == fold
         part = metrics[of_fold & (metrics["level"] == "image") & (metrics["subject"] == "model")]
         truth = [row["label"] for row in rows]
-        values = part.set_index(["metric", part["class_name"].fillna("")])["value"]
+        part = part.assign(class_name=part["class_name"].fillna(""))
+        values = part.set_index(["metric", "class_name"])["value"]
         accuracy = golden.accuracy_score(truth, [row["prediction"] for row in rows])
         assert values["accuracy", ""] == pytest.approx(accuracy)
         for number, name in enumerate(classes):
@@ -177,9 +178,9 @@ def test_others_read_the_same_rows(run: RunFolder, spark: SparkSession, name: st
         frame = read(place)
         assert list(frame.columns) == plain.column_names, reader
         np.testing.assert_array_equal(frame["value"].astype(float), numbers, err_msg=reader)
-    frame = spark.read.format("pulmospark").load(str(place))
-    assert frame.columns == plain.column_names
-    assert [row.value for row in frame.collect()] == plain["value"].to_pylist()
+    of_spark = spark.read.format("pulmospark").load(str(place))
+    assert of_spark.columns == plain.column_names
+    assert [row.value for row in of_spark.collect()] == plain["value"].to_pylist()
 
 
 def test_rows_of_a_run_are_joined_and_those_of_two_are_told_apart(

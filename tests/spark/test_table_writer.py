@@ -14,6 +14,7 @@ import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import array, col, lit
@@ -72,7 +73,7 @@ def written(spark: SparkSession, text: str) -> list[Any]:
     def save(what: DataFrame, mode: str) -> str:
         try:
             what.write.format("pulmospark").mode(mode).save(text)
-        except PySparkException as error:
+        except (PySparkException, Py4JJavaError) as error:  # the latter of a crashed worker
             return str(error)
         return "saved"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 APPEND_TRIES = 64
-"""attempts at one commit while other writers commit; each that is lost was won by another."""
+"""attempts at one commit while other writers commit; each that is lost was won by another. Of 16
+writers at once on a disk the slowest needed 8, of 4 in a store 5 (`python -m benchmarks
+table_limits`)."""
 
 APPEND_PAUSE_S_MAX = 0.2
 """seconds of a pause between two attempts, at random, so that writers do not keep in step."""
 
 COMPACT_PARTS_MIN = 256
 """parts of a table from which small ones are merged when it is published; fewer are linked, which
-takes no time. At some 250 images a part that is a table of 60,000 images."""
+takes no time. At some 250 images a part that is a table of 60,000 images. Its files take 0.2 s to
+read on a disk, one file 0.03 s; in a store each costs requests (`python -m benchmarks
+table_limits`)."""
 
 COMPACT_ROWS = 100_000
 """rows that a merged file of a table without pixels has at least."""
