@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import hashlib
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
@@ -180,6 +184,28 @@ class GeneratedListing(Server):
             f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}{rows}"
             "</ListBucketResult>"
         ).encode()
+
+
+@contextlib.contextmanager
+def generated_bucket(count: int, delay_ms: int = 0) -> Iterator[None]:
+    """``s3://hospital/in`` with so many made up objects, in a process of its own.
+
+    The environment names it to this process and those that it starts.
+    """
+    command = [sys.executable, "-m", "benchmarks.s3_server", str(delay_ms), str(count)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        os.environ |= {
+            "AWS_ACCESS_KEY_ID": "of-a-benchmark",
+            "AWS_SECRET_ACCESS_KEY": "of-a-benchmark",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(server.stdout.readline())}",
+        }
+        yield
+    finally:
+        server.kill()
+        server.wait()
 
 
 async def main(delay_ms: float, listed: int = 0) -> None:

@@ -11,8 +11,10 @@ from pulmospark.config.source import SourceSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.schemas import MANIFEST
-from pulmospark.layouts.base import ManifestRow
+from pulmospark.layouts.base import ManifestRow, row_of
 from pulmospark.layouts.manifest import SourceListing, write_manifest
+from pulmospark.layouts.manifest_rows import file_groups, table_of
+from pulmospark.layouts.names import FoundFile
 from pulmospark.layouts.registry import LAYOUTS, find, recognise
 
 _TREE = {"A/1.png": "1", "B/2.png": "22"}
@@ -155,3 +157,14 @@ def test_tie_goes_to_the_more_specific(tmp_path: Path) -> None:
     plant(tmp_path / "m", {"images/a.png": "", "masks/a.png": ""})
     with pytest.raises(LayoutError, match="no known layout matches"):
         recognise(tmp_path / "m")
+
+
+def test_rows_of_plain_files_are_those_of_a_layout_that_knows_nothing() -> None:
+    files = [
+        (FoundFile(f"/a/{n}.png", (f"{n}.png",), n, 2 * n, "vanished" if n % 7 else None), "s")
+        for n in range(50)
+    ]
+    (table,) = file_groups(files)
+    assert table.schema == MANIFEST
+    assert table.to_pylist() == table_of([row_of(*file) for file in files]).to_pylist()
+    assert list(file_groups([])) == []

@@ -116,7 +116,7 @@ def test_ingest_and_split_of_a_run_in_a_store(
 
 
 def test_only_sheets_can_be_sources_in_a_store(bucket: StoreUri) -> None:
-    with pytest.raises(InputError, match="only a CSV or TSV can be read"):
+    with pytest.raises(InputError, match="only a zip archive, or a CSV"):
         open_source(SourceSettings(path=bucket / "data/chest_xray"))
     with pytest.raises(InputError, match="no such object"):
         open_source(SourceSettings(path=bucket / "none.csv"))

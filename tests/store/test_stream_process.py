@@ -65,13 +65,13 @@ def test_the_rows_of_a_batch_run_after_a_kill(
     images = sorted(phantoms.folder.glob("*/images/*"), key=lambda p: (p.name not in broken, p))
     for number, image in enumerate([*images[:15], images[14]]):
         open_store(bucket).put(f"in/{number}-{image.name}", image.read_bytes())
-    with _stream(bundle, bucket, tmp_path / "first.log") as process:
+    with _stream(bundle, bucket, tmp_path / "first.log", "--heatmaps") as process:
         end = time.monotonic() + _WAIT_S
         while not _rows(bucket, "predictions"):
             assert process.poll() is None, (tmp_path / "first.log").read_text()
             assert time.monotonic() < end
             time.sleep(0.1)
-    with _stream(bundle, bucket, tmp_path / "second.log", "--once") as process:
+    with _stream(bundle, bucket, tmp_path / "second.log", "--once", "--heatmaps") as process:
         code = process.wait(_WAIT_S)
     said = (tmp_path / "second.log").read_text()
     assert code == 0, said
@@ -85,6 +85,7 @@ def test_the_rows_of_a_batch_run_after_a_kill(
     streamed = _rows(bucket, "predictions")
     assert Counter(row["image_id"] for row in streamed) == Counter(batch.keys())
     for row in streamed:
+        assert open_store(bucket).get(f"out/{row['heat_map']}").startswith(b"\x89PNG")
         assert row["probability"] == pytest.approx(batch[row["image_id"]]["probability"], abs=1e-6)
     rejects = [
         {(row["uri"], row["reason"]) for row in rows}

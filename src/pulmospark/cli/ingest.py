@@ -110,8 +110,11 @@ def _experiment(
 
 
 def _is_experiment(what: Path | StoreUri) -> bool:
+    from pulmospark.layouts.archived import is_archived
     from pulmospark.layouts.datasets.csv_table import SHEET_ENDS
+    from pulmospark.store.archives import is_archive
 
     if isinstance(what, Path):
         return what.suffix == ".toml" or (what / "experiment.json").is_file()
-    return not what.name.lower().endswith(SHEET_ENDS)
+    is_source = is_archive(what.name) or is_archived(str(what))
+    return not is_source and not what.name.lower().endswith(SHEET_ENDS)

@@ -103,7 +103,7 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.errors import BundleError
-    from pulmospark.inference.stream.folders import check_places, check_together
+    from pulmospark.inference.stream.folders import check_places
     from pulmospark.inference.stream.metrics import StreamMetrics
     from pulmospark.spark.background_start import started_early
     from pulmospark.spark.session import spark_session
@@ -116,7 +116,7 @@ def command(
         any_body_part=any_body_part,
         heat_maps=heat_maps,
     )
-    check_together(*check_places(inbox, out), notifications, settings.heat_maps)
+    check_places(inbox, out, notifications)
     if isinstance(bundle, Path) and not bundle.expanduser().is_dir():
         raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")
     metrics, stop = StreamMetrics(), threading.Event()

@@ -33,6 +33,7 @@ _NOT_IN_A_URI = re.compile(r"[^!-~]|[\"<>\\^`{|}#]")
 
 _HERE = ("", "localhost")
 _DBFS = "dbfs:"
+_HDFS = ("hdfs:", "webhdfs:", "viewfs:")
 
 
 def local_path(text: str, *, error: type[PulmosparkError] = UsageError) -> Path:
@@ -158,6 +159,12 @@ def _refusal(text: str, scheme: str) -> str:
     if scheme == _DBFS:
         return (
             f"{_shown(text)}: give the path where Databricks mounts it, /dbfs/... or /Volumes/..."
+        )
+    if scheme in _HDFS:
+        return (
+            f"{_shown(text)}: {scheme}// is not supported: mount it (NFS gateway, FUSE), and give "
+            "the path, or copy it to S3, Azure or Google Cloud (hadoop distcp), and give that "
+            "address"
         )
     return (
         f"{_shown(text)}: {scheme}// is not supported, only paths of mounted file systems and "

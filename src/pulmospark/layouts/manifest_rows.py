@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pulmospark.core import limits
 from pulmospark.core.schemas import MANIFEST
-from pulmospark.layouts.base import ManifestRow
+from pulmospark.layouts.base import ManifestRow, row_of
+from pulmospark.layouts.names import FoundFile
 
 _COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
@@ -20,6 +21,32 @@ def row_groups(rows: Iterable[ManifestRow]) -> Iterator[pa.Table]:
     left = iter(rows)
     while group := list(islice(left, limits.LIST_GROUP_ROWS)):
         yield table_of(group)
+
+
+def file_groups(files: Iterable[tuple[FoundFile, str]]) -> Iterator[pa.Table]:
+    """As :func:`row_groups`, of files of which only their source is known.
+
+    A few times as fast: what is the same in all rows is made once for each table.
+    """
+    left = iter(files)
+    while group := list(islice(left, limits.LIST_GROUP_ROWS)):
+        some = table_of([row_of(*group[0])])
+        columns = {
+            "uri": [file.uri for file, _ in group],
+            "source": [source for _, source in group],
+            "size_bytes": [file.size_bytes for file, _ in group],
+            "modified_ns": [file.modified_ns for file, _ in group],
+            "problem": [file.problem for file, _ in group],
+        }
+        yield pa.table(
+            [
+                pa.array(columns[field.name], field.type)
+                if field.name in columns
+                else pa.repeat(some[field.name][0], len(group))
+                for field in MANIFEST
+            ],
+            schema=MANIFEST,
+        )
 
 
 def table_of(rows: Sequence[ManifestRow]) -> pa.Table:

@@ -33,7 +33,8 @@ from pulmospark.layouts.datasets.siim_covid19 import SiimCovid19
 from pulmospark.layouts.datasets.vinbigdata import VinBigData
 from pulmospark.layouts.datasets.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
-from pulmospark.store.archives import archive_folder, is_archive, outermost
+from pulmospark.store.archives import archive_folder, directory_of, is_archive, outermost
+from pulmospark.store.uri import is_store_uri
 
 _LOG = logging.getLogger(__name__)
 
@@ -208,6 +209,7 @@ def existing(path: Path) -> Path:
     Raises:
         InputError: there is no such file or folder, its name cannot be stored in a table, or it is
             an archive that cannot be read.
+        SourceUnavailableError: it lies in a store, which fails.
     """
     path = absolute(path)
     if path.is_file() and is_archive(path.name):
@@ -218,7 +220,10 @@ def existing(path: Path) -> Path:
         raise InputError(
             f"{str(path)!a}: the name is not valid UTF-8: rename the folder"
         ) from error
-    if not Path(outermost(str(path))).exists():
+    outer = outermost(str(path))
+    if is_store_uri(outer):
+        directory_of(outer)
+    elif not Path(outer).exists():
         raise InputError(f"{path}: no such folder: check the path of the source")
     return path
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
@@ -78,6 +79,28 @@ def is_archive(name: str) -> bool:
 def archive_folder(archive: str) -> str:
     """The address of all files of an archive, to which ``/`` and a name are appended."""
     return f"{archive}!"
+
+
+class ArchivePath(type(Path())):  # type: ignore[misc]
+    """The folder of an archive in a store, or one in it, for code that takes folders as paths.
+
+    A path would make one slash of the two after the scheme. ``str`` of it is the address; for the
+    file system there is no such folder.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return re.sub(r"^([a-z0-9]+:)/+", r"\1//", super().__str__())
+
+    def absolute(self) -> ArchivePath:
+        """Itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> ArchivePath:
+        """Itself: there are no links."""
+        del strict
+        return self
 
 
 def parts_of_address(address: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from pulmospark.store.store import Store, StoredObject
 _TOP = chr(0x10FFFF)
 """sorts after all that keys hold"""
 
-Page = list[StoredObject]
+Page = Sequence[StoredObject]
 
 
 def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
@@ -219,7 +219,7 @@ class _Ranges:
         if whole.done or whole.place is not None:
             return None
         guess = between(whole.after, whole.until, whole.shared, self._tried)
-        if guess is None or guess[0] >= whole.until:
+        if guess is None:
             return None
         part = _Range(guess[0], whole.until, place=guess[1])
         whole.until = part.after

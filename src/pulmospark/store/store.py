@@ -10,7 +10,7 @@ import contextlib
 import os
 import platform
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,7 +99,7 @@ class Store:
                     yield self._found(meta)
 
     @repeated
-    def page(self, prefix: str, after: str | None) -> list[StoredObject]:
+    def page(self, prefix: str, after: str | None) -> Sequence[StoredObject]:
         """One page of a listing, ``store_limits.LIST_PAGE_ROWS`` objects; fewer at the end.
 
         Those of the folder in which ``prefix`` lies, whatever their names begin with.

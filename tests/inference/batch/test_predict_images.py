@@ -33,7 +33,8 @@ from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.inference.batch.dry_run import dry_run
-from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
+from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, resolve_inputs
+from pulmospark.inference.batch.list_inputs import list_inputs
 from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
 from pulmospark.inference.batch.work_place import PARTS, work_of

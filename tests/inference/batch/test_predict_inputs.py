@@ -12,7 +12,8 @@ import pytest
 
 from pulmospark.core import schemas
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.inference.batch.inputs import NO_LAYOUT, list_inputs, resolve_inputs
+from pulmospark.inference.batch.inputs import NO_LAYOUT, resolve_inputs
+from pulmospark.inference.batch.list_inputs import list_inputs
 from pulmospark.inference.batch.path_patterns import expanded
 from pulmospark.layouts.base import ListingNotes, NoteKind
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from pulmospark.chunks import Chunk, chunks_of
 from pulmospark.config.ingest import IngestSettings
-from pulmospark.inference.batch.inputs import list_inputs, resolve_inputs
+from pulmospark.inference.batch.inputs import resolve_inputs
+from pulmospark.inference.batch.list_inputs import list_inputs
 from pulmospark.inference.precision.sample import GivenSample, ListedSample
 from pulmospark.layouts.base import ListingNotes
 

@@ -15,7 +15,7 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
-from pulmospark.inference.batch.inputs import list_inputs
+from pulmospark.inference.batch.list_inputs import list_inputs
 from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.predict import PredictPlan
 from pulmospark.inference.batch.sinks.json_sink import RECORD

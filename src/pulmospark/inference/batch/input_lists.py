@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core.errors import InputError
+from pulmospark.core.key_set import TextSet
 from pulmospark.core.safe_text import first_line
 from pulmospark.layouts.base import ListingNotes, NoteKind
 from pulmospark.layouts.parsing.columns import GUESSES
@@ -34,7 +35,8 @@ _ROWS_AT_ONCE = 65_536
 def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path | StoreUri]:
     """Absolute paths and addresses named by a list, in its order; those matched by name follow.
 
-    A path that matches no file is yielded as it is: it becomes a reject.
+    A path that matches no file is yielded as it is: it becomes a reject. Memory holds 8 bytes of
+    each path that is there, and each that is not.
 
     Args:
         sheet: absolute.
@@ -45,7 +47,7 @@ def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path | StoreUri
             path is an address that cannot be opened.
     """
     folder, roots = sheet.parent, (str(sheet.parent), str(sheet.parent.resolve()))
-    taken: set[str] = set()
+    taken = TextSet()
     missing: dict[str, Path] = {}
     for cell in _cells_of(sheet, notes):
         if is_store_uri(cell):

@@ -6,39 +6,26 @@ is listed with that folder only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pulmospark.chunks.parts import parts_of
-from pulmospark.config.source import SourceSettings
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, LayoutError, UsageError
-from pulmospark.core.progress import Progress
-from pulmospark.core.schemas import RejectReason
-from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
+from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, schema_of
 from pulmospark.inference.batch.path_patterns import expanded, within
-from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
-from pulmospark.layouts.list_writer import ListWriter, list_writer
-from pulmospark.layouts.manifest_rows import row_groups
-from pulmospark.layouts.notes import printable
+from pulmospark.layouts.base import ListingNotes, NotesSummary
 from pulmospark.layouts.stored import (
-    objects_below,
-    objects_named,
     resolve_address,
 )
 from pulmospark.layouts.walk import (
-    FoundFile,
-    find_file,
     glance,
-    is_image,
     is_image_name,
-    name_of_folder,
-    walk,
 )
 from pulmospark.store.archives import archive_folder, is_archive
-from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
+from pulmospark.store.uri import StoreUri, is_store_uri
 
 IMAGE_COLUMNS = (
     "image_id",
@@ -60,8 +47,6 @@ FACT_COLUMNS = (
 
 NO_LAYOUT = "none"
 """as a layout: every image file of the folders"""
-
-_FILES_SOURCE = "files"
 
 
 @dataclass(frozen=True)
@@ -162,77 +147,6 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         equalised=by_type.equalised,
         notes=notes.summary(),
     )
-
-
-def list_inputs(
-    inputs: Inputs,
-    target: Path,
-    notes: ListingNotes,
-    progress: Progress | None = None,
-) -> int:
-    """List the files into a Parquet file of ``core.schemas.MANIFEST``; see :func:`list_into`."""
-    with list_writer(target) as writer:
-        return list_into(inputs, writer, notes, progress)
-
-
-def list_into(
-    inputs: Inputs, writer: ListWriter, notes: ListingNotes, progress: Progress | None = None
-) -> int:
-    """List the files.
-
-    Holds in memory a row group, the names of one folder, and 100 bytes per file named by a sheet
-    or the command.
-
-    Args:
-        inputs: what to list, without its images tables.
-        writer: of the list.
-        notes: receives anything unusual.
-        progress: receives the number of files seen so far, unless a layout is read.
-
-    Returns:
-        Files seen.
-
-    Raises:
-        InputError: a folder or table cannot be read, or there is no file.
-        UsageError: the layout is unknown.
-    """
-    _add_notes(notes, inputs.notes)
-    if inputs.layout is not None:
-        sources = [
-            SourceSettings(path=path, layout=inputs.layout)
-            for path in (*inputs.folders, *inputs.sheets)
-        ]
-        # Inside, as below: all layouts, of which single images need none.
-        from pulmospark.layouts.manifest import list_sources  # noqa: PLC0415
-
-        listings = list_sources(sources, writer)
-        for listing in listings:
-            _add_notes(notes, listing.notes)
-        return sum(listing.files for listing in listings)
-    count = 0
-    for group in row_groups(_rows(inputs, notes)):
-        writer.write(group)
-        count += group.num_rows
-        if progress is not None:
-            progress.to(count)
-    if not count and not inputs.images:
-        listed = (*inputs.folders, *inputs.stored_folders, *inputs.sheets)
-        where = ", ".join(map(str, listed))
-        ignored = notes.summary().ignored()
-        skipped = f" (ignored: {ignored})" if ignored else ""
-        raise InputError(f"{where}: no image file was found{skipped}; check the path")
-    return count
-
-
-def _add_notes(notes: ListingNotes, summary: NotesSummary) -> None:
-    for kind, count in summary.counts.items():
-        first, *others = summary.examples.get(kind, ("",))
-        notes.add(NoteKind(kind), first, count - len(others))
-        for example in others:
-            notes.add(NoteKind(kind), example)
-    for end, count in summary.ignored_extensions.items():
-        notes.ignored_extensions[end] = notes.ignored_extensions.get(end, 0) + count
-    notes.columns.update(summary.columns)
 
 
 class _ByType:
@@ -349,51 +263,3 @@ def ct_window_told(images: Path) -> str | None:
     """The window of an images table's CT slices; ``None`` where it is not recorded."""
     window = _ingest_setting(images, "ct_window")
     return window if isinstance(window, str) else None
-
-
-def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
-    for folder in inputs.folders:
-        source = printable(name_of_folder(folder)) or _FILES_SOURCE
-        for file in walk(folder, notes):
-            yield row_of(file, source)
-    seen: set[str] = set()
-    yield from _rows_of_stores(inputs, notes, seen)
-    addresses: dict[StoreUri, str] = {}
-    for path, source in _one_by_one(inputs, notes):
-        if isinstance(path, StoreUri):
-            addresses.setdefault(path, source)
-            continue
-        text = str(path)
-        # Folders first: checking an ambiguous name would read the file's content.
-        if text in seen or (within(path, inputs.folders) and is_image(text, path.name)):
-            notes.add(NoteKind.REPEATED_ROWS, text)
-            continue
-        seen.add(text)
-        listed = find_file(path, (path.name,), ListingNotes())
-        # A pipe or a dangling link that is named explicitly is listed, and rejected.
-        unreadable = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
-        yield row_of(listed or unreadable, source)
-    for file in objects_named(uri for uri in addresses if str(uri) not in seen):
-        yield row_of(file, addresses[parse_uri(file.uri)])
-
-
-def _rows_of_stores(inputs: Inputs, notes: ListingNotes, seen: set[str]) -> Iterator[ManifestRow]:
-    """Rows of the folders in stores; ``seen`` is only kept where objects are named as well."""
-    several = len(inputs.stored_folders) > 1 or inputs.stored or inputs.sheets
-    for folder in inputs.stored_folders:
-        source = printable(folder.name) or printable(folder.bucket)
-        for file in objects_below(folder, notes):
-            if file.uri in seen:
-                notes.add(NoteKind.REPEATED_ROWS, file.uri)
-                continue
-            if several:
-                seen.add(file.uri)
-            yield row_of(file, source)
-
-
-def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path | StoreUri, str]]:
-    yield from ((path, _FILES_SOURCE) for path in inputs.named)
-    yield from ((uri, _FILES_SOURCE) for uri in inputs.stored)
-    for sheet in inputs.sheets:
-        source = printable(sheet.stem)
-        yield from ((path, source) for path in files_of_sheet(sheet, notes))

@@ -21,11 +21,8 @@ from pulmospark.core.locations import check_local
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
-from pulmospark.inference.batch.inputs import (
-    Inputs,
-    list_into,
-    resolve_inputs,
-)
+from pulmospark.inference.batch.inputs import Inputs, resolve_inputs
+from pulmospark.inference.batch.list_inputs import list_into
 from pulmospark.inference.batch.listing import todo_of
 from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult

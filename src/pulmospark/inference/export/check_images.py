@@ -15,7 +15,8 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.imaging.image import StandardImage, image_from_bytes, read_image
-from pulmospark.inference.batch.inputs import list_inputs, resolve_inputs
+from pulmospark.inference.batch.inputs import resolve_inputs
+from pulmospark.inference.batch.list_inputs import list_inputs
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.phantoms.draw import draw_image, encode, random_person

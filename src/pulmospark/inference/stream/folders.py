@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pulmospark.config.inference import HeatMapFiles
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locations import check_local, local_path
 from pulmospark.inference.stream.notifications import check_queue
@@ -15,16 +14,19 @@ from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 Where = Path | StoreUri
 
 
-def check_places(inbox: str, target: Where) -> tuple[Where, Where]:
+def check_places(
+    inbox: str, target: Where, notifications: str | None = None
+) -> tuple[Where, Where]:
     """The inbox and the output of a stream: absolute paths, or addresses.
 
     Args:
         inbox: folder, or its address, that images land in.
         target: folder, or its address, of the output.
+        notifications: address of a queue that reports new objects of the inbox.
 
     Raises:
-        UsageError: ``target`` is not a stream's output, another stream writes to it, or one
-            folder contains the other.
+        UsageError: notifications without an inbox in S3; ``target`` is not a stream's output,
+            another stream writes to it, or one folder contains the other.
         InputError: ``inbox`` is not a folder on this machine.
         SourceUnavailableError: a store fails.
     """
@@ -34,6 +36,8 @@ def check_places(inbox: str, target: Where) -> tuple[Where, Where]:
         raise UsageError(
             f"--out {out}: one of output and inbox contains the other: use separate folders"
         )
+    if notifications is not None:
+        check_queue(notifications, folder)
     check_output(out)
     check_free(out)
     return folder, out
@@ -53,23 +57,6 @@ def inbox_of(text: str) -> Where:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: name the one that images land in")
     return folder
-
-
-def check_together(
-    inbox: Where, target: Where, notifications: str | None, heat_maps: HeatMapFiles | None
-) -> None:
-    """Check what goes together.
-
-    Raises:
-        UsageError: notifications without an inbox in S3, or heat maps without an output on a disk.
-    """
-    if notifications is not None:
-        check_queue(notifications, inbox)
-    if heat_maps is not None and isinstance(target, StoreUri):
-        raise UsageError(
-            f"--heatmaps: a stream writes them to a disk only, not to {target}: choose a folder "
-            "with --out, or omit them"
-        )
 
 
 def _contains(folder: Where, other: Where) -> bool:

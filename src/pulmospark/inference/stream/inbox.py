@@ -21,8 +21,8 @@ from pulmospark.config.stream import StreamSettings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import InputError
+from pulmospark.core.key_set import KeySet
 from pulmospark.core.schemas import RejectReason
-from pulmospark.inference.stream.key_set import KeySet
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import (

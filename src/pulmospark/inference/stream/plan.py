@@ -15,7 +15,7 @@ from pulmospark.inference.batch.scorer import with_heat_maps
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
-from pulmospark.inference.stream.folders import Where, check_places, check_together
+from pulmospark.inference.stream.folders import Where, check_places
 from pulmospark.inference.stream.inbox import Inbox
 from pulmospark.inference.stream.notifications import Notifications
 from pulmospark.inference.stream.output import check_output, work_folder
@@ -59,7 +59,7 @@ class StreamPlan:
         sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
         work = work_folder(self.target)
         scorer, precision = stream_scorer(self.bundle, work, self.precision, sample)
-        if (kinds := self.settings.heat_maps) is not None and isinstance(self.target, Path):
+        if (kinds := self.settings.heat_maps) is not None:
             engines, folder = work / "engines", self.target / HEAT_FOLDER
             scorer = with_heat_maps(scorer, self.bundle, engines, kinds, target=folder)
         return scorer, precision
@@ -104,9 +104,8 @@ def plan_stream(
         InputError: ``inbox`` or ``sample`` is not a folder on this machine.
         SourceUnavailableError: a store fails.
     """
-    folder, out = check_places(inbox, target)
+    folder, out = check_places(inbox, target, notifications)
     settings = settings or StreamSettings()
-    check_together(folder, out, notifications, settings.heat_maps)
     if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
         raise InputError(f"--sample {sample}: no such folder: name one with images")
     plan = StreamPlan(

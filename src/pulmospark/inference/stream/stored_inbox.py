@@ -16,9 +16,9 @@ from pulmospark.config.stream import StreamSettings
 from pulmospark.core import limits, stream_limits
 from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.core.key_set import KeySet
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.sniff import sniff
-from pulmospark.inference.stream.key_set import KeySet
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.notifications import Notifications
 from pulmospark.layouts.notes import printable

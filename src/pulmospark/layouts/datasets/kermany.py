@@ -27,7 +27,7 @@ from typing import ClassVar, NamedTuple
 from pulmospark.core.schemas import Modality, View
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
 from pulmospark.layouts.parsing import values
-from pulmospark.layouts.walk import FoundFile, glance, walk
+from pulmospark.layouts.walk import FoundFile, find_file, glance, walk
 
 _NORMAL, _PNEUMONIA = "NORMAL", "PNEUMONIA"
 _COPY = "chest_xray"
@@ -132,7 +132,5 @@ def _splits(folder: Path) -> tuple[str, ...]:
 
 
 def _same_size(twin: Path, file: FoundFile) -> bool:
-    try:
-        return twin.stat().st_size == file.size_bytes
-    except OSError:
-        return False
+    other = find_file(twin, file.parts, ListingNotes())
+    return other is not None and other.problem is None and other.size_bytes == file.size_bytes

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -76,7 +76,7 @@ def cell_paths(cell: str) -> tuple[str, ...]:
 
 
 def match_rows(
-    keys: Collection[str], root: Path, notes: ListingNotes, taken: Collection[str] = ()
+    keys: Collection[str], root: Path, notes: ListingNotes, taken: Container[str] = ()
 ) -> Matching:
     """Find the file of each row below a folder; reads only the names of its files.
 
