@@ -15,8 +15,8 @@ def without_layout_tables() -> Iterator[None]:
     """Let matplotlib embed fonts without their tables for laying out text.
 
     matplotlib has placed every glyph before it writes a PDF, and no reader of one looks at these
-    tables; but fontTools parses and shortens them for each font of each file, most of a report's time.
-    matplotlib has no setting for it: the list is fontTools' default.
+    tables; but fontTools parses and shortens them for each font of each file, most of a report's
+    time. matplotlib has no setting for it: the list is fontTools' default.
     """
     options, before = subset.Options, subset.Options._drop_tables_default
     options._drop_tables_default = [*before, *_LAYOUT]
