@@ -34,6 +34,7 @@ NAMES = (
     "store_kills",
     "list_store",
     "tables",
+    "table_limits",
     "store_training",
     "stream",
     "stream_kills",

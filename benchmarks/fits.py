@@ -24,10 +24,11 @@ from benchmarks.common import (
 )
 from pulmospark.config.train import LogisticSettings
 from pulmospark.core.arrays import Floats, Ints, Singles
+from pulmospark.core.blas import one_blas_thread
 from pulmospark.spark.session import spark_session
 from pulmospark.training.logistic_fit import Head
 from pulmospark.training.mllib_logistic import fit_logistic
-from pulmospark.training.softmax_regression import Standardised, fit_softmax, one_blas_thread
+from pulmospark.training.softmax_regression import Standardised, fit_softmax
 
 IMAGES, WIDTH, FOLDS, REG_PARAM = 3_200, 1_280, 5, 0.1
 CLASSES = ("COVID-19", "normal", "pneumonia")

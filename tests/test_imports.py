@@ -66,3 +66,15 @@ def test_only_what_the_work_needs_is_imported(name: str) -> None:
 def test_the_libraries_are_those_there_are() -> None:
     """A name that no package has would pass every case above."""
     assert [name for name in LIBRARIES if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_stages_of_a_run_leave_the_distributions_of_scipy_out() -> None:
+    """Half a second of every command that trains or evaluates; its special functions suffice."""
+    program = (
+        "from pulmospark.experiment import pipeline; pipeline.import_stages()\n"
+        "import sys; print('scipy.special' in sys.modules, 'scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]

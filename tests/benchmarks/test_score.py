@@ -104,7 +104,7 @@ def test_a_smoke_run_of_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     # The others take seconds to start: `python -m benchmarks score --small` runs them all.
     monkeypatch.setattr(score, "installed", lambda: ["torch_defaults"])
     monkeypatch.setattr(score, "OURS", ("two_threads", "predict"))
-    monkeypatch.setattr(score, "native_precision", lambda images: "fp32")
+    monkeypatch.setattr(score, "native_precision", lambda _: "fp32")
     told = _published(score.measure, tmp_path, score_images=(3, 6))
     programs = told["figures"]["speeds"]["squeezenet1_1"]
     ours = {"two threads of one process, fp32", "pulmospark predict, fp32"}

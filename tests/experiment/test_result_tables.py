@@ -23,6 +23,7 @@ import pulmospark as ps
 from pulmospark.audit import registry as audits
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core.result_schemas import AUDITS, METRICS
+from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.evaluation import registry
 from pulmospark.experiment.evaluate import evaluate
 from pulmospark.experiment.run_folder import RunFolder
@@ -103,9 +104,8 @@ def test_each_metric_of_the_json_is_a_row(run: RunFolder) -> None:
             _check_equal(part, evaluation)
             count += len(part)
     assert count == len(rows)
-    split = json.loads((run.cohort / "split.json").read_text(encoding="utf-8"))
     assert {row["model_id"] for row in rows} == {record["model_id"]}
-    assert {row["cohort_id"] for row in rows} == {split["cohort_id"]}
+    assert {row["cohort_id"] for row in rows} == {read_split(run.cohort).cohort_id}
 
 
 def test_values_of_folds_are_scikit_learns(run: RunFolder) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
 from pulmospark.audit.single_feature import distribution
 from pulmospark.core import limits
@@ -200,3 +207,32 @@ def test_a_diverged_training_is_drawn_without_nan() -> None:
     drawn = [one for one in curves.training_curves(training) if one is not None]
     assert [one.name for one in drawn] == ["training-loss", "training-objective"]
     assert "nan" not in drawn[0].alt + drawn[0].svg
+
+
+def test_glyphs_in_a_pdf_are_those_of_the_whole_font(drawings: dict[str, svg.Drawing]) -> None:
+    """Fonts are embedded without their layout tables; matplotlib itself keeps these."""
+    one = drawings["confusion"]
+    out = io.BytesIO()
+    with mpl.rc_context(svg._SETTINGS):
+        nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+        FigureCanvasPdf(one.figure).print_pdf(out, metadata=nothing)
+    ours, theirs = (list(glyphs_of(pdf)) for pdf in (one.pdf_file(), out.getvalue()))
+    assert len(ours) > 10
+    assert ours == theirs
+    assert len(one.pdf_file()) < len(out.getvalue())
+
+
+def glyphs_of(pdf: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Code, advance and outline of every glyph that a PDF embeds."""
+    font: TTFont | None = None
+    for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
+        stream = zlib.decompress(packed)
+        if stream[:4] == b"\0\1\0\0":
+            font = TTFont(io.BytesIO(stream))
+        elif font is not None:  # after each font, the codes' glyphs
+            for code, (glyph,) in enumerate(struct.iter_unpack(">H", stream)):
+                name = font.getGlyphName(glyph)
+                if glyph:
+                    points = font["glyf"][name].getCoordinates(font["glyf"])[0]
+                    yield code, font["hmtx"][name][0], list(points)
+            font = None

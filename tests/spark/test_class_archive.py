@@ -32,8 +32,16 @@ def _part_of(options: str) -> Path:
     return Path(options.rpartition("=")[2].rstrip('"'))
 
 
+def _used_before(java: Java) -> None:
+    """A cache that a session before has used."""
+    lock = class_archive(java).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+
+
 def _recorded(java: Java, content: bytes) -> None:
     """A session whose JVM writes ``content``."""
+    _used_before(java)
     recording = archiving(java)
     _part_of(recording.options).write_bytes(content)
     recording.close()
@@ -46,6 +54,16 @@ def test_another_java_has_another_archive() -> None:
         for java in (_JAVA, Java(_JAVA.home, "17.0.2", "PATH"), Java(Path("/j"), "17.0.1", "PATH"))
     }
     assert len(archives) == 3
+
+
+def test_the_first_session_of_a_cache_records_nothing(cache: Path) -> None:
+    """It may be the only one: a container's cache ends with the container."""
+    first = archiving(_JAVA)
+    assert (first.options, first.descriptors) == ("", ())
+    assert list(cache.iterdir()) == [class_archive(_JAVA).with_suffix(".lock")]
+    recording = archiving(_JAVA)
+    assert "-XX:ArchiveClassesAtExit=" in recording.options
+    recording.close()
 
 
 def test_what_a_jvm_wrote_whole_is_used_from_the_next_session_on(cache: Path) -> None:
@@ -70,6 +88,7 @@ def test_what_a_killed_jvm_left_is_removed_and_recorded_again(cache: Path) -> No
 
 @pytest.mark.usefixtures("cache")
 def test_it_is_recorded_by_one_at_a_time_until_the_jvm_ends() -> None:
+    _used_before(_JAVA)
     first = archiving(_JAVA)
     program = "import sys; sys.stdin.read()"
     command = [sys.executable, "-c", program]
@@ -102,6 +121,7 @@ def test_archives_of_a_java_that_has_changed_and_all_but_the_last_used_are_remov
 def test_none_is_recorded_where_there_is_no_space_or_no_permission(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _used_before(_JAVA)
     with monkeypatch.context() as patch:
         patch.setattr(limits, "CLASS_ARCHIVE_FREE_MIN", 2**62)
         assert archiving(_JAVA).options == ""
@@ -141,17 +161,19 @@ def _session() -> list[str]:
 
 
 @pytest.mark.spark
-def test_the_first_session_records_and_the_next_uses_it(cache: Path) -> None:
-    jvm, *first = _session()
-    assert any(word.startswith("-XX:ArchiveClassesAtExit=") for word in first)
+def test_the_second_session_records_and_the_next_uses_it(cache: Path) -> None:
+    _, *first = _session()
+    assert not any("Archive" in word for word in first)
+    jvm, *second = _session()
+    assert any(word.startswith("-XX:ArchiveClassesAtExit=") for word in second)
     (lock,) = cache.glob("*.lock")
     with lock.open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its JVM still writes, in the background
     psutil.wait_procs([psutil.Process(int(jvm))], timeout=120)
     archive = lock.with_suffix(".jsa")
     started = time.monotonic()
-    _, *second = _session()
-    assert f"-XX:SharedArchiveFile={archive}" in second
+    _, *third = _session()
+    assert f"-XX:SharedArchiveFile={archive}" in third
     assert time.monotonic() - started < 60
     archive.chmod(0o644)
     archive.write_bytes(_WHOLE)  # damaged: the JVM does without

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
-from pulmospark.spark.failures import ended_worker, job_errors
+from pulmospark.spark.failures import ended_worker, job_errors, job_failure
 
 _JAVA = """An error occurred while calling o54.collectToPython.
 : org.apache.spark.SparkException: Job aborted due to stage failure: Task 1 in stage 0.0 failed
@@ -66,6 +66,17 @@ def test_the_end_of_the_jvm_and_silence() -> None:
         raise ConnectionRefusedError(111, "Connection refused")
     with pytest.raises(PlatformError, match=r"\(RuntimeError\)"), job_errors():
         raise RuntimeError
+
+
+def test_an_unknown_cause_is_what_java_raised() -> None:
+    failure = Exception(
+        "An error occurred while calling z:org.apache.spark.api.PythonRDD.collectAndServe.\n"
+        ": java.net.SocketException: Broken pipe\n\tat java.base/sun.nio.ch.FileDispatcherImpl"
+    )
+    assert str(job_failure(failure)) == (
+        "Spark's job failed (SocketException: Broken pipe): --debug shows Spark's own message; "
+        "fix its cause, then rerun the command"
+    )
 
 
 def test_our_own_error_comes_through_java() -> None:

@@ -16,6 +16,7 @@ from benchmarks.s3_server import Server
 from pulmospark.chunks import write_part
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.lake.append import append_version
 from pulmospark.store.commit import commit_files
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.prefetch import find_many
@@ -57,6 +58,10 @@ def test_each_request_is_answered(
         store.delete(f"new/{number}")
     left = client.list_objects_v2(Bucket=bucket.bucket, Prefix="new/")["Contents"]
     assert [entry["Key"] for entry in left] == [f"new/{number}" for number in range(4, 8)]
+    for number, name in enumerate(names):
+        store.copy(name, f"copied/{number}")
+        store.delete_below("copied/")
+    assert not client.list_objects_v2(Bucket=bucket.bucket, Prefix="copied/")["KeyCount"]
     assert [type(found) for found in find_many([bucket / "gone"])] == [ObjectMissingError]
     assert proxy.counts[kind] > 3
 
@@ -115,4 +120,23 @@ def test_a_table_is_committed_once(
     table = deltalake.DeltaTable(f"{bucket}t", storage_options=options)
     assert table.version() == 5
     assert pa.table(table.to_pyarrow_table())["n"].to_pylist() == [5]
+    assert proxy.counts[kind]
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost", "truncated"])
+def test_a_version_is_appended_once(
+    kind: str, proxy: Proxy, bucket: StoreUri, s3_endpoint: str, tmp_path: Path
+) -> None:
+    schema = pa.schema([pa.field("n", pa.int64())])
+    for number in range(6):
+        write_part(pa.table({"n": [number]}, schema=schema), tmp_path / f"{number}.parquet")
+    proxy.faults = Faults.only(kind, 0.15)
+    for number in range(6):
+        part = tmp_path / f"{number}.parquet"
+        append_version(bucket / "t", [part], schema, app_id="a", app_version=number)
+    proxy.faults = Faults()
+    options = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ALLOW_HTTP": "true"}
+    table = deltalake.DeltaTable(f"{bucket}t", storage_options=options)
+    assert table.version() == 5
+    assert sorted(pa.table(table.to_pyarrow_table())["n"].to_pylist()) == [*range(6)]
     assert proxy.counts[kind]

@@ -115,13 +115,13 @@ def test_a_table_is_left_in_the_store_for_workers_elsewhere(
     assert all(whole_of(part) == part for part in chunks.parts_of(table))
     with mirror.writing():
         assert mirror._lease is not None
-        before = mirror._lease.record.units["tables"]
+        before = mirror._lease.leased.record.units["tables"]
         mirror.lighten("tables/images")
         places = [whole_of(part) for part in chunks.parts_of(table)]
         assert [place.parent for place in places] == [bucket / "run/tables/images"] * 2
         mirror.lighten("tables/images")  # no request
     with mirror.writing():
-        assert mirror._lease.record.units["tables"] == before
+        assert mirror._lease.leased.record.units["tables"] == before
     todo = chunks.chunks_of(chunks.parts_of(table))
     rows = pa.concat_tables(map(chunks.read_chunk, todo)).sort_by("uri")
     assert rows.equals(pq.read_table(whole).sort_by("uri"))

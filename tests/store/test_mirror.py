@@ -12,14 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pulmospark.core import mirror_limits
+from pulmospark.core import mirror_limits, store_limits
 from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.machine import cache_folder
-from pulmospark.store import lease as leases
 from pulmospark.store.failures import ConflictError
 from pulmospark.store.mirror import MIRRORS, Mirror, run_around
-from pulmospark.store.published import NAME, Published, Writer, is_plain_path, read_published
+from pulmospark.store.published import (
+    NAME,
+    Published,
+    RunRecord,
+    is_plain_path,
+    read_published,
+    writing,
+)
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
@@ -184,8 +190,8 @@ def test_a_store_that_fails_half_way_leaves_no_mixture(
 
 
 def test_two_writers_are_excluded(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror_limits, "WRITER_BEAT_S", 0.05)
-    monkeypatch.setattr(mirror_limits, "WRITER_SILENCE_S", 30.0)
+    monkeypatch.setattr(store_limits, "LEASE_BEAT_S", 0.05)
+    monkeypatch.setattr(store_limits, "LEASE_S", 30.0)
     first, second = Mirror(bucket / "run"), Mirror(bucket / "run")
     with first.writing():
         busy = pytest.raises(UsageError, match=r"another run is writing there \(process \d+ on")
@@ -221,18 +227,22 @@ def test_a_killed_writer_of_this_machine_is_known_at_once(bucket: StoreUri) -> N
 def test_a_silent_writer_of_another_machine_is_taken_over(
     bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_limits, "WRITER_SILENCE_S", 0.3)
-    monkeypatch.setattr(mirror_limits, "WRITER_BEAT_S", 60.0)
+    monkeypatch.setattr(store_limits, "LEASE_S", 0.3)
+    monkeypatch.setattr(store_limits, "LEASE_BEAT_S", 60.0)
     waits: list[str] = []
     first = Mirror(bucket / "run")
     with pytest.raises(ConflictError, match="took over"), first.writing():
-        lease, writer = first._lease, _record(bucket / "run").writer
-        assert lease is not None
-        assert writer is not None
-        lease.change(writer=writer.model_copy(update={"machine": "x"}))  # silent from here on
-        with leases.writing(bucket / "run", waits.append) as taken:
-            assert taken.record.writer is not None
-            assert taken.record.writer.machine != "x"
+        entry = RunRecord(bucket / "run").read()
+        assert entry is not None
+        record, etag = entry
+        assert record.writer is not None
+        other = record.writer.model_copy(update={"machine": "x"})  # silent from here on
+        store, key = open_store(bucket), "run/published.json"
+        store.put_if(key, record.content(other), etag)
+        with writing(bucket / "run", waits.append):
+            now = _record(bucket / "run").writer
+            assert now is not None
+            assert now.machine != "x"
             (first.folder / "late.json").write_text("1")
             with first.writing():
                 pass
@@ -321,9 +331,3 @@ def test_copies_are_bounded_but_secrets_and_unpublished_results_stay(
     mirrors[1].fetch()
     assert (mirrors[1].folder / "a.json").exists()
     assert len(list((cache_folder() / MIRRORS).iterdir())) == 4
-
-
-def test_a_writer_is_named_by_process_and_host() -> None:
-    writer = Writer(token="t", machine=None, host="node-7", process=12)
-    assert str(writer) == "process 12 on node-7"
-    assert not leases._has_ended(writer)

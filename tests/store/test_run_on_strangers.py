@@ -1,20 +1,25 @@
-"""A whole run in a store on executors that share nothing else, compared with one on a disk.
-
-Both workers are real, in mount namespaces of their own: see :mod:`.strangers`.
-"""
+"""A whole run in a store on executors that share nothing else, compared with one on a disk."""
 
 from __future__ import annotations
 
+import json
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import deltalake
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cluster.small import CLASSES, write_pictures
+from pulmospark.store import store
 from pulmospark.store.folders import put_files
+from pulmospark.store.light_parts import whole_of
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 from store.strangers import SKIPPED, Strangers, command, strangers
@@ -22,6 +27,13 @@ from store.strangers import SKIPPED, Strangers, command, strangers
 pytestmark = [pytest.mark.spark, SKIPPED]
 
 _EACH = 150
+_TABLES = (
+    "tables/images",
+    "tables/rejects",
+    "cohort/table",
+    "training/scores",
+    "evaluation/predictions",
+)
 _TOML = """
 name = "small"
 out = "{out}"
@@ -39,7 +51,6 @@ test = 0.3
 [train]
 model = "squeezenet1_1"
 weights_path = "{weights}"
-{train}
 [evaluate]
 replicates = 100
 [audit]
@@ -47,84 +58,146 @@ replicates = 100
 """
 
 
-@pytest.fixture
-def inputs(bucket: StoreUri, tmp_path: Path) -> StoreUri:
-    """A sheet in the store, and the images that its cells name."""
-    pictures = write_pictures(tmp_path / "pictures", _EACH)
-    put_files(pictures, bucket / "in")
+@dataclass(frozen=True)
+class _Inputs:
+    """A sheet in a store and the images that its cells name, and their run on a disk."""
+
+    bucket: StoreUri
+    endpoint: str
+    weights: Path
+    disk: Path
+
+    def experiment(self, folder: Path, out: object) -> Path:
+        toml = folder / "small.toml"
+        sheet = self.bucket / "in/study.csv"
+        toml.write_text(_TOML.format(out=out, sheet=sheet, weights=self.weights))
+        return toml
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    s3_endpoint: str, shared_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_Inputs]:
+    folder = tmp_path_factory.mktemp("inputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "of-a-test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+        patch.delenv("AWS_PROFILE", raising=False)
+        boto3.client("s3").create_bucket(Bucket="runs-of-strangers")
+        store._opened.cache_clear()
+        bucket = StoreUri("s3", "runs-of-strangers", "")
+        _put_pictures(folder / "pictures", bucket)
+        made = _Inputs(bucket, s3_endpoint, shared_weights, folder / "runs/small")
+        (folder / "driver/tmp").mkdir(parents=True)
+        here = Strangers(folder / "driver", "local[2]", ())
+        done = command(here, "run", str(made.experiment(folder, folder / "runs")))
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield made
+        store._opened.cache_clear()
+
+
+def _put_pictures(folder: Path, bucket: StoreUri) -> None:
+    write_pictures(folder, _EACH)
+    put_files(folder, bucket / "in")
     lines = [
-        f"{bucket}in/{path.relative_to(pictures)},{path.parent.name},{path.stem[:3]}"
+        f"{bucket}in/{path.relative_to(folder)},{path.parent.name},{path.stem[:3]}"
         for name in CLASSES
-        for path in sorted((pictures / name).iterdir())
+        for path in sorted((folder / name).iterdir())
     ]
     sheet = "\n".join(["path,label,patient_id", *lines])
     open_store(bucket).put("in/study.csv", sheet.encode())
-    return bucket / "in/study.csv"
-
-
-def _experiment(
-    folder: Path, out: object, sheet: StoreUri, weights: Path, train: str = ""
-) -> Path:
-    folder.mkdir(exist_ok=True)
-    toml = folder / f"{'store' if isinstance(out, StoreUri) else 'disk'}.toml"
-    toml.write_text(_TOML.format(out=out, sheet=sheet, weights=weights, train=train))
-    return toml
 
 
 @pytest.fixture
-def cluster(bucket: StoreUri, tmp_path: Path) -> Iterator[Strangers]:
-    del bucket  # its environment is the workers'
-    with strangers(tmp_path) as cluster:
-        yield cluster
+def cluster(inputs: _Inputs, tmp_path: Path) -> Iterator[Strangers]:
+    del inputs  # its environment is the workers'
+    with strangers(tmp_path) as started:
+        yield started
 
 
 def _stored(table: StoreUri, endpoint: str) -> pa.Table:
     if table.name == "scores":  # plain files
-        parts = [
-            open_store(table).get(each.uri.key) for each in open_store(table).list(table.prefix)
-        ]
+        opened = open_store(table)
+        parts = [opened.get(part.uri.key) for part in opened.list(table.prefix)]
         return pa.concat_tables([pq.read_table(pa.BufferReader(part)) for part in parts])
+    # Independent of our own code: options as deltalake's documentation has them.
     options = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
-    found = deltalake.DeltaTable(str(table), storage_options=options)
-    return pa.table(found.to_pyarrow_table())
+    return pa.table(deltalake.DeltaTable(str(table), storage_options=options).to_pyarrow_table())
 
 
-def _check_equal(run: StoreUri, disk: Path, endpoint: str) -> None:
-    for table in (
-        "tables/images",
-        "tables/rejects",
-        "cohort/table",
-        "training/scores",
-        "evaluation/predictions",
-    ):
-        here = pq.read_table(disk / table)
-        passing = {"predicted_at", "model_id"}
-        names = [name for name in here.column_names if name not in passing]
+def _check_equal(run: StoreUri, inputs: _Inputs) -> None:
+    for table in _TABLES:
+        here, there = pq.read_table(inputs.disk / table), _stored(run / table, inputs.endpoint)
+        names = [name for name in here.column_names if name not in {"predicted_at", "model_id"}]
         order = [(name, "ascending") for name in ("uri", "model") if name in names]
-        there = _stored(run / table, endpoint)
-        assert there.num_rows > 0
-        assert (
-            there.select(names)
-            .sort_by(order)
-            .cast(here.select(names).schema)
-            .equals(here.select(names).sort_by(order))
-        ), table
+        here = here.select(names).sort_by(order)
+        assert here.num_rows > 0
+        assert there.select(names).sort_by(order).cast(here.schema).equals(here), table
+    audits = json.loads((inputs.disk / "audit/audit.json").read_text())["audits"]
+    stored = json.loads(open_store(run).get((run / "audit/audit.json").key))["audits"]
+    assert {a["name"]: a["verdict"] for a in stored} == {a["name"]: a["verdict"] for a in audits}
+    assert {a["name"]: a["sentence"] for a in stored} == {a["name"]: a["sentence"] for a in audits}
+    left = [each.uri.key for each in open_store(run).list(run.prefix)]
+    assert not [key for key in left if "_work" in key]
 
 
-def test_a_run_is_that_of_one_machine(
-    cluster: Strangers,
-    inputs: StoreUri,
-    bucket: StoreUri,
-    s3_endpoint: str,
-    shared_weights: Path,
-    tmp_path: Path,
-) -> None:
-    toml = _experiment(cluster.driver / "x", bucket / "runs", inputs, shared_weights)
+def test_a_run_is_that_of_one_machine(cluster: Strangers, inputs: _Inputs) -> None:
+    toml = inputs.experiment(cluster.driver, inputs.bucket / "runs")
     done = command(cluster, "run", str(toml))
     assert done.returncode == 0, done.stderr[-3000:]
-    disk = _experiment(tmp_path / "y", tmp_path / "runs", inputs, shared_weights)
-    local = command(cluster, "run", str(disk), master="local[2]")
-    assert local.returncode == 0, local.stderr[-3000:]
-    _check_equal(bucket / "runs/small", tmp_path / "runs/small", s3_endpoint)
-    left = [each.uri.key for each in open_store(bucket).list("runs/")]
-    assert not [key for key in left if "_work" in key]
+    run = inputs.bucket / "runs/small"
+    _check_equal(run, inputs)
+    # No pixel is on the driver's disk, and none of the salt's bytes in the store.
+    copies = list((cluster.driver / "cache").rglob("tables/images/*.parquet"))
+    assert copies
+    assert all(isinstance(whole_of(part), StoreUri) for part in copies)
+    (salt,) = (cluster.driver / "cache").rglob("salt.key")
+    secret = salt.read_bytes().strip()
+    opened = open_store(run)
+    assert not [o.uri.key for o in opened.list(run.prefix) if secret in opened.get(o.uri.key)]
+
+    # Run again after a change, rows that stay are named, not copied to the driver.
+    sheet = (inputs.bucket / "in/study.csv").key
+    lines = open_store(inputs.bucket).get(sheet).decode().splitlines()
+    open_store(inputs.bucket).put("in/less.csv", "\n".join(lines[:-20]).encode())
+    toml.write_text(toml.read_text().replace("study.csv", "less.csv"))
+    done = command(cluster, "ingest", str(toml))
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole = pq.read_table(inputs.disk / "tables/images").sort_by("uri")
+    kept = _stored(run / "tables/images", inputs.endpoint).sort_by("uri")
+    assert 0 < kept.num_rows < whole.num_rows
+    mask = [uri in set(kept["uri"].to_pylist()) for uri in whole["uri"].to_pylist()]
+    names = [name for name in whole.column_names if name not in {"source", "listed"}]
+    expected = whole.filter(pa.array(mask)).select(names)
+    assert kept.select(names).cast(expected.schema).equals(expected)
+
+
+def test_a_killed_worker_loses_nothing(cluster: Strangers, inputs: _Inputs) -> None:
+    run = inputs.bucket / "killed/small"
+    killed: list[str] = []
+    logs = (run / "_work/.training.work/features/runs").prefix
+    killer = threading.Thread(target=_kill_at, args=(run, logs, cluster.workers[0], killed))
+    killer.start()
+    done = command(
+        cluster, "run", str(inputs.experiment(cluster.driver, inputs.bucket / "killed"))
+    )
+    killer.join()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert killed, "no worker was killed"
+    _check_equal(run, inputs)
+
+
+def _kill_at(run: StoreUri, prefix: str, pid: int, killed: list[str]) -> None:
+    """SIGKILL a worker and all that it has started once tasks write logs below a prefix."""
+    until = time.monotonic() + 400
+    while time.monotonic() < until:
+        found = [o.uri.key for o in open_store(run).list(prefix) if o.uri.key.endswith(".log")]
+        if found:
+            worker = psutil.Process(pid)
+            for process in [worker, *worker.children(recursive=True)]:
+                process.kill()
+            killed += found
+            return
+        time.sleep(0.05)

@@ -10,7 +10,6 @@ import copy
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 
 from pulmospark.audit.heat_maps import mean_share
@@ -117,6 +116,8 @@ def rank_correlations(first: Singles, second: Singles) -> Floats:
         first: (n, rows, columns).
         second: the same shape.
     """
+    from scipy.stats import rankdata  # noqa: PLC0415 - half a second, for this audit alone
+
     ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     one, two = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     spread = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))

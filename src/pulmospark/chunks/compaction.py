@@ -36,6 +36,12 @@ def write_options(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
+def group_rows_of(schema: pa.Schema) -> int:
+    """Rows of a row group: few of images and vectors, of which a task holds one, else many."""
+    bulky = not _BULKY.isdisjoint(schema.names)
+    return limits.ROW_GROUP_ROWS if bulky else lake_limits.COMPACT_GROUP_ROWS
+
+
 def file_groups(parts: Sequence[Path], *, bulky: bool) -> list[list[Path]]:
     """Which parts go into one file; a part that is large enough stays alone.
 
@@ -154,7 +160,7 @@ def compact_parts(
         numbered: see :func:`pulmospark.chunks.parts.link_parts`.
     """
     bulky = not _BULKY.isdisjoint(schema.names)
-    group_rows = limits.ROW_GROUP_ROWS if bulky else lake_limits.COMPACT_GROUP_ROWS
+    group_rows = group_rows_of(schema)
     folder.mkdir(parents=True, exist_ok=True)
     for place, group in enumerate(file_groups(parts, bulky=bulky)):
         alone = len(group) == 1

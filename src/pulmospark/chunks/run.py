@@ -45,9 +45,8 @@ def run_chunks(
 ) -> list[Part]:
     """Apply ``work`` to every chunk; parts already in ``folder`` are kept.
 
-    Workers that share only a store with the driver find their work folder there, below
-    :attr:`.shared_store.SharedStore.work`, with the files that a :class:`.carried.Carrying` work
-    needs, and the parts are copied to ``folder`` at the end.
+    Workers that share only a store with the driver (:class:`.shared_store.SharedStore`) find it
+    there, with the files of a :class:`.carried.Carrying` work; the parts are copied back.
 
     An image that ends its worker, alone in a task, becomes a reject where ``work`` is an
     :class:`.isolation.Rejecting`, and an error that names it elsewhere.
@@ -56,14 +55,13 @@ def run_chunks(
         executor: runs the tasks.
         work: what to do with a chunk.
         chunks: what to do it on.
-        folder: where the parts are written, by one run at a time; a killed run finds them there
-            again, until the caller removes it. A path, or an address.
+        folder: path or address where the parts are written, by one run at a time; a killed run
+            finds them there again, until the caller removes it.
         progress: called with the number of rows done.
-        reads: folders, files and addresses that the tasks read in addition to the chunks; each
-            worker must see them.
-        tables: for a folder in a store, the address below which each table's parts lie in a
-            folder of its name, and stay; ``None``: in the work folder.
-        stay: parts in a store stay there, as too large for the driver.
+        reads: folders, files and addresses that tasks read as well; each worker must see them.
+        tables: of workers that share a store, the address below which each table's parts lie in
+            a folder of its name, and stay; ``None``: in the work folder.
+        stay: parts in a store stay there.
 
     Returns:
         The parts of all chunks, in the order of the chunks.
@@ -89,11 +87,8 @@ def run_chunks(
         )
         pieces = _run_all(jobs, units)
         progress.to(sum(chunk.rows for chunk in chunks))
-        parts = [
-            Part(table, files.part(file, table), rows)
-            for piece in pieces
-            for table, file, rows in jobs.done[piece.name]
-        ]
+        done = [part for piece in pieces for part in jobs.done[piece.name]]
+        parts = [Part(table, files.part(file, table), rows) for table, file, rows in done]
     if isinstance(files, StoredFolder) and isinstance(folder, Path) and not (tables or stay):
         return brought(parts, folder, files.tag)
     return parts

@@ -130,7 +130,7 @@ def _struct(fields: Any) -> dict[str, Any]:
         "fields": [
             {
                 "name": field.name,
-                "type": _type(field.type),
+                "type": delta_type(field.type),
                 "nullable": field.nullable,
                 "metadata": {},
             }
@@ -139,12 +139,17 @@ def _struct(fields: Any) -> dict[str, Any]:
     }
 
 
-def _type(kind: pa.DataType) -> Any:
+def delta_type(kind: pa.DataType) -> Any:
+    """What a log calls a type of our tables.
+
+    Raises:
+        TypeError: Delta has no such type, or the tables of pulmospark do not use it.
+    """
     if pa.types.is_list(kind):
         element = kind.value_field
         return {
             "type": "array",
-            "elementType": _type(element.type),
+            "elementType": delta_type(element.type),
             "containsNull": element.nullable,
         }
     if pa.types.is_struct(kind):

@@ -28,3 +28,7 @@ more: a task costs some 10 ms, and small files share one."""
 
 SOURCE_BATCH_ROWS = 1_024
 """rows of its Arrow batches: 50 MB of images of 224 x 224 pixels."""
+
+SINK_PART_BYTES = 64 * 1024 * 1024
+"""bytes of rows after which a task of Spark's format `pulmospark` begins another file: it holds
+one in memory."""

@@ -16,12 +16,5 @@ PUBLISHED_BYTES_MAX = 16 * 1024 * 1024
 PUBLISHED_FILES_MAX = 200_000
 """files of a run folder in a store, those of its tables excluded."""
 
-WRITER_BEAT_S = 10.0
-"""seconds after which whoever writes to a run folder in a store says so again."""
-
-WRITER_SILENCE_S = 45.0
-"""seconds without that, after which the writer counts as killed: four times over, so that a pause
-of the store or of a busy machine ends no run."""
-
 SHEET_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """bytes of a CSV in a store: ten million rows of 200 bytes."""

@@ -34,11 +34,16 @@ first byte, two requests take longer."""
 DELETED_AT_ONCE = 1_000
 """objects that are deleted with one request: S3's own limit."""
 
-LEASE_S = 20.0
-"""seconds without a sign of life after which another process takes a work folder over."""
+LEASE_S = 45.0
+"""seconds without a sign of life after which the writer of a run folder, or a prediction, in a
+store counts as killed, and another takes over: four signs may fail, so that a pause of the store
+or of a busy machine ends no work. One of the same machine that is gone is known at once."""
 
-LEASE_BEAT_S = 5.0
-"""seconds between two signs of life; four may fail before the lease is lost."""
+LEASE_BEAT_S = 10.0
+"""seconds between two signs of life: 360 requests an hour."""
+
+LEASE_BYTES_MAX = 16 * 1024
+"""bytes of the object that says who works in a folder: it has some 200."""
 
 ENGINE_FILES_MAX = 16
 """files of a network's folder that a worker copies from the work folder: it has two or three."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
@@ -184,9 +184,11 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
     effective = effective_images(hits, images[images > 0])
     right = effective * float(called.mean())
     tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, right, effective - right + 1)) if right else 0.0
+    low = float(special.betaincinv(right, effective - right + 1, tail)) if right else 0.0
     high = (
-        float(stats.beta.ppf(1 - tail, right + 1, effective - right)) if right < effective else 1.0
+        float(special.betaincinv(right + 1, effective - right, 1 - tail))
+        if right < effective
+        else 1.0
     )
     return low, high
 

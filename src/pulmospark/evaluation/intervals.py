@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
@@ -340,8 +340,8 @@ def _quantiles(values: Floats, confidence: float) -> tuple[float, float]:
 
 
 def _normal(confidence: float) -> float:
-    return float(stats.norm.ppf(0.5 + confidence / 2))
+    return float(special.ndtri(0.5 + confidence / 2))
 
 
 def _student(confidence: float, freedom: int) -> float:
-    return float(stats.t.ppf(0.5 + confidence / 2, freedom))
+    return float(special.stdtrit(freedom, 0.5 + confidence / 2))

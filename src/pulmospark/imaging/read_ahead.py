@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -39,6 +40,12 @@ def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetch
     """
     for group in ahead(map(partial(_fetched, inbox=inbox), _groups(rows)), 1):
         yield from group
+
+
+def begun(fetched: Iterator[Fetched]) -> Iterator[Fetched]:
+    """The same files, once the first group of them is there."""
+    first = next(fetched, None)
+    return fetched if first is None else itertools.chain([first], fetched)
 
 
 def _fetched(group: list[Row], inbox: str | None) -> list[Fetched]:

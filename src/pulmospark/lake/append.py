@@ -1,15 +1,15 @@
-"""Append Parquet files to a Delta table, once, however often a killed writer repeats it."""
+"""Add Parquet files to a Delta table, once, however often a killed writer repeats it."""
 
 from __future__ import annotations
 
 import random
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -17,8 +17,11 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files, lake_limits, limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.lake.table import delta_errors, find_table, options_of
+from pulmospark.lake.table import find_table, options_of
+from pulmospark.store.append_log import NewFile
+from pulmospark.store.delta import delta_errors
 from pulmospark.store.failures import ConflictError
+from pulmospark.store.repeats import BrokenOffError, pause_before, repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -75,40 +78,89 @@ def append_version(
         >>> append_version(out / "rows", [part], schema, app_id="nightly", app_version=1)
         1
     """
-    return _committed(
-        _Commit(table, schema, dict(partition or {}), app_id, app_version), parts, after
-    )
+    commit = _Commit(table, schema, app_id, app_version, dict(partition or {}))
+    return _committed(commit, lambda: _place(table, parts, commit.partition), after, not parts)
 
 
-def _committed(commit: _Commit, parts: Sequence[Path], after: int | None) -> int:
-    table = commit.table
-    placed: list[AddAction] | None = None
+def commit_files(
+    table: Path | StoreUri,
+    files: Sequence[NewFile],
+    schema: pa.Schema,
+    *,
+    app_id: str,
+    replace: bool = False,
+) -> int:
+    """Make Parquet files that lie in a Delta table's folder a part of it, as one version.
+
+    Args:
+        table: folder of the table, or its address; it becomes a table if it is none.
+        files: named as no version names one.
+        schema: of the table.
+        app_id: names this commit, so that a repeated call commits nothing.
+        replace: whether they replace all rows, and ``schema`` the table's; else they are added.
+
+    Returns:
+        The table's version, with the rows in it.
+
+    Raises:
+        ConflictError: other writers committed faster, again and again.
+        InputError: the table has other columns, or is partitioned.
+        PlatformError: deltalake is missing, or the disk fails.
+        SourceUnavailableError: the store fails.
+    """
+    commit = _Commit(table, schema, app_id, 0, {}, "overwrite" if replace else "append")
+    return _committed(commit, lambda: files, None, nothing=not files and not replace)
+
+
+def is_committed(table: Path | StoreUri, app_id: str) -> bool:
+    """Whether a version of a table has an application's transaction.
+
+    Raises:
+        PlatformError: deltalake is missing, or the disk fails.
+        SourceUnavailableError: the store fails.
+    """
     delta = find_table(table)
+    return delta is not None and delta.transaction_version(app_id) is not None
+
+
+def _committed(
+    commit: _Commit, place: Callable[[], Sequence[NewFile]], after: int | None, nothing: bool
+) -> int:
+    table = commit.table
+    placed: Sequence[NewFile] | None = None
+    delta = find_table(table)
+    broken = 0
     for _ in range(lake_limits.APPEND_TRIES):
         version = -1
         if delta is not None:
             version = int(delta.version())
             # The handle is fresh: it would take the same transaction a second time.
             done = delta.transaction_version(commit.app_id)
-            if (done is not None and done >= commit.app_version) or not parts:
+            if (done is not None and done >= commit.app_version) or nothing:
                 return version
         if after is not None and after != version:
             break
-        placed = placed or _place(table, parts, commit.partition)
+        placed = place() if placed is None else placed
         try:
             return commit.create(placed) if delta is None else commit.append(delta, placed)
         except ConflictError:  # perhaps this very transaction, so it is asked for again
             time.sleep(random.uniform(0, lake_limits.APPEND_PAUSE_S_MAX))
-            delta = find_table(table) if delta is None else _updated(table, delta)
+        except BrokenOffError as error:  # perhaps it was done
+            broken += 1
+            pause_before(broken, error)
+        delta = find_table(table) if delta is None else _updated(table, delta)
     raise ConflictError(
         f"{table}: other writers committed at the same time: run the command again"
     )
 
 
 def _updated(table: Path | StoreUri, delta: DeltaTable) -> DeltaTable:
-    with delta_errors(table):
-        delta.update_incremental()
-    return delta
+    def update() -> DeltaTable:
+        with delta_errors(table):
+            delta.update_incremental()
+        return delta
+
+    return repeat(update)
 
 
 @dataclass(frozen=True)
@@ -117,11 +169,12 @@ class _Commit:
 
     table: Path | StoreUri
     schema: pa.Schema
-    partition: dict[str, str]
     app_id: str
     app_version: int
+    partition: dict[str, str]
+    mode: Literal["append", "overwrite"] = "append"
 
-    def create(self, placed: list[AddAction]) -> int:
+    def create(self, placed: Sequence[NewFile]) -> int:
         """Create the table with these files; its version."""
         from deltalake import Schema  # noqa: PLC0415 - only where a version is written
         from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
@@ -131,7 +184,7 @@ class _Commit:
                 create_table_with_add_actions(
                     str(self.table),
                     Schema.from_arrow(self.schema),
-                    placed,
+                    self._actions(placed),
                     partition_by=list(self.partition),
                     storage_options=options_of(self.table),
                     commit_properties=self._properties(),
@@ -142,8 +195,8 @@ class _Commit:
             raise ConflictError(f"{self.table}: was created by another writer meanwhile") from None
         return 0
 
-    def append(self, delta: DeltaTable, placed: list[AddAction]) -> int:
-        """Append these files as the next version, or not at all; the version."""
+    def append(self, delta: DeltaTable, placed: Sequence[NewFile]) -> int:
+        """Add these files as the next version, or not at all; the version."""
         from deltalake import Schema  # noqa: PLC0415
 
         names = list(self.partition)
@@ -153,15 +206,32 @@ class _Commit:
                 f"{names or 'nothing'}: append in the same way, or choose another --out"
             )
         with delta_errors(self.table):
-            _add_columns(self.table, delta, self.schema)
+            if self.mode == "append":
+                _add_columns(self.table, delta, self.schema)
             delta.create_write_transaction(
-                placed,
-                "append",
+                self._actions(placed),
+                self.mode,
                 Schema.from_arrow(self.schema),
                 names,
                 commit_properties=self._properties(),
             )
         return int(delta.version()) + 1
+
+    def _actions(self, placed: Sequence[NewFile]) -> list[AddAction]:
+        from deltalake.transaction import AddAction  # noqa: PLC0415
+
+        now = int(time.time() * 1000)
+        return [
+            AddAction(
+                file.name,
+                file.size_bytes,
+                self.partition,
+                now,
+                True,
+                None if file.rows is None else f'{{"numRecords": {file.rows}}}',
+            )
+            for file in placed
+        ]
 
     def _properties(self) -> CommitProperties:
         from deltalake.transaction import CommitProperties, Transaction  # noqa: PLC0415
@@ -191,10 +261,8 @@ def _add_columns(table: Path | StoreUri, delta: DeltaTable, schema: pa.Schema) -
 
 def _place(
     table: Path | StoreUri, parts: Sequence[Path], partition: Mapping[str, str]
-) -> list[AddAction]:
+) -> list[NewFile]:
     """Put files where the table's are, under names that no version has."""
-    from deltalake.transaction import AddAction  # noqa: PLC0415
-
     tag = uuid.uuid4().hex[:12]
     folder = "/".join(f"{name}={quote(value, safe='')}" for name, value in partition.items())
     names = [f"{folder}/{path.stem}-{tag}.parquet".lstrip("/") for path in parts]
@@ -215,15 +283,7 @@ def _place(
             for name, path in zip(names, parts, strict=True):
                 with files.whole_file(table / name) as aside:
                     files.link_or_copy(path, aside)
-    now = int(time.time() * 1000)
     return [
-        AddAction(
-            name,
-            path.stat().st_size,
-            dict(partition),
-            now,
-            True,
-            f'{{"numRecords": {pq.read_metadata(path).num_rows}}}',
-        )
+        NewFile(name, path.stat().st_size, pq.read_metadata(path).num_rows)
         for name, path in zip(names, parts, strict=True)
     ]

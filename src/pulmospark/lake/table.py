@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pulmospark.core import files
-from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.core.safe_text import first_line
-from pulmospark.store.delta import check_delta, storage_options
-from pulmospark.store.failures import ConflictError
+from pulmospark.core.errors import InputError
+from pulmospark.store.delta import check_delta, delta_errors, storage_options
+from pulmospark.store.repeats import repeat
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -53,46 +50,19 @@ def find_table(place: Path | StoreUri) -> DeltaTable | None:
     from deltalake import DeltaTable  # noqa: PLC0415 - only where versions are asked for
     from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
 
-    with delta_errors(place):
-        try:
-            return DeltaTable(str(place), storage_options=options_of(place))
-        except TableNotFoundError:
-            return None
+    def found() -> DeltaTable | None:
+        with delta_errors(place):
+            try:
+                return DeltaTable(str(place), storage_options=options_of(place))
+            except TableNotFoundError:
+                return None
+
+    return repeat(found)
 
 
 def options_of(place: Path | StoreUri) -> dict[str, str]:
     """Options of deltalake for a place; none for a disk."""
     return storage_options(place) if isinstance(place, StoreUri) else {}
-
-
-@contextlib.contextmanager
-def delta_errors(place: Path | StoreUri) -> Iterator[None]:
-    """Turn deltalake's errors into ours.
-
-    Raises:
-        ConflictError: another writer committed at the same time.
-        SourceUnavailableError: the store fails.
-        PlatformError: the disk fails.
-    """
-    from deltalake.exceptions import (  # noqa: PLC0415
-        CommitFailedError,
-        DeltaError,
-        TableNotFoundError,
-    )
-
-    try:
-        with contextlib.nullcontext() if isinstance(place, StoreUri) else files.disk_errors(place):
-            yield
-    except TableNotFoundError:
-        raise
-    except CommitFailedError as error:
-        raise ConflictError(
-            f"{place}: another writer committed at the same time ({first_line(error)}): run the "
-            "command again"
-        ) from None
-    except (DeltaError, OSError) as error:
-        kind = SourceUnavailableError if isinstance(place, StoreUri) else PlatformError
-        raise kind(f"{place}: the table's log: {first_line(error)}") from None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pulmospark.core import limits
 from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Figure as Metric
 from pulmospark.report.numbers import PERCENT, interval, number
+from pulmospark.report.pdf_fonts import without_layout_tables
 
 INK, MUTED, GRID = "#1d2730", "#5c6a76", "#dde3e8"
 """Inks that the page's style sheet may change; nothing else may be drawn in them."""
@@ -109,7 +110,7 @@ class Drawing:
     def pdf_file(self) -> bytes:
         """The figure as a one-page PDF with embedded TrueType fonts; the same bytes each time."""
         out = BytesIO()
-        with _settings():
+        with _settings(), without_layout_tables():
             nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
             FigureCanvasPdf(self.figure).print_pdf(out, metadata=nothing)
         self._keep_layout()

@@ -4,11 +4,12 @@ The JVM reads, checks and links some ten thousand classes before Spark's first j
 class-data archive (JEP 350) holds them as they then lie in memory. It fits one Java and one
 installation of Spark only; where it does not fit, the JVM does without.
 
-The first local session without an archive has its JVM write one as its last act, in the
-background, after the command has ended. The JVM holds a lock until then, so that no second one
-writes it too. The next session renames what was written whole, and removes the rest: what a
-killed JVM left, archives of a Java or Spark that has changed since, and all but the
-``limits.CLASS_ARCHIVES_MAX`` used last.
+The second local session without an archive has its JVM write one as its last act, in the
+background, after the command has ended. Not the first: a JVM that records takes twice the
+processor time to start, which is wasted where the cache does not last, as in a container. The JVM
+holds a lock until then, so that no second one writes it too. The next session renames what was
+written whole, and removes the rest: what a killed JVM left, archives of a Java or Spark that has
+changed since, and all but the ``limits.CLASS_ARCHIVES_MAX`` used last.
 """
 
 from __future__ import annotations
@@ -70,18 +71,20 @@ def class_archive(java: Java) -> Path:
 
 
 def archiving(java: Java) -> Archiving:
-    """Use the archive if it is there, else record it if nobody does.
+    """Use the archive if it is there, else record it if nobody does and the cache lasts.
 
     A session starts without where the cache cannot be written or is short of space.
     """
     archive = class_archive(java)
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(archive.with_suffix(".lock"))
+        path = archive.with_suffix(".lock")
+        cache_lasts = path.is_file()  # a session before this one has left it
+        lock = _locked(path)
         if lock is not None:
             try:
                 _adopt(archive)
-                if not archive.is_file() and (part := _part(archive)):
+                if cache_lasts and not archive.is_file() and (part := _part(archive)):
                     recorded = Archiving(f'{_SILENT} "-XX:ArchiveClassesAtExit={part}"', lock)
                     lock = None
                     return recorded

@@ -1,9 +1,10 @@
-"""``spark.read.format("pulmospark")``: published tables as Spark DataFrames, without a jar.
+"""Spark's format ``pulmospark``: Delta tables as DataFrames and back, without a jar.
 
 The driver reads the table's Delta log; tasks read its Parquet files with pyarrow, from a disk or a
 store, and hand Arrow batches to Spark. It is written for PySpark's Python data source API (4.0),
 which knows neither filters that are on by default nor the columns that a query uses: the option
-``columns`` names them. Spark's own ``delta`` format is faster where its jar is at hand.
+``columns`` names them. :mod:`pulmospark.spark.table_writer` writes. Spark's own ``delta`` format
+is faster where its jar is at hand.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceArrowWriter,
+    DataSourceReader,
+    InputPartition,
+)
 
-from pulmospark.chunks.parquet_files import open_parquet, place_of
+from pulmospark.chunks.parquet_files import Place, open_parquet, place_of
 from pulmospark.core import lake_limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.lake.table import TableFile, files_of, open_table
@@ -24,7 +30,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
-_OPTIONS = {"path", "version", "columns"}
+_OPTIONS = frozenset({"path", "version", "columns"})
+_WRITE_OPTIONS = frozenset({"path"})
 
 
 def register(spark: SparkSession) -> None:
@@ -44,6 +51,7 @@ class PulmosparkTables(DataSource):
     Example:
         >>> tables = spark.read.format("pulmospark").option("columns", "uri,prediction")
         >>> tables.option("version", 3).load("s3://hospital/out/predictions")
+        >>> frame.write.format("pulmospark").mode("append").save("s3://hospital/out/reviewed")
     """
 
     @classmethod
@@ -67,19 +75,38 @@ class PulmosparkTables(DataSource):
         table, files = self._opened()
         return _Reader(files, _columns(table, schema.names))
 
-    def _opened(self) -> tuple[pa.Schema, list[TableFile]]:
+    def writer(self, schema: StructType, overwrite: bool) -> DataSourceArrowWriter:
+        """Writer of a DataFrame as the table's next version.
+
+        Args:
+            schema: of the DataFrame.
+            overwrite: whether it replaces the table's rows and columns; else its rows are added.
+
+        Raises:
+            UsageError: no path, an option for reading, or a column's type is none of a table's.
+            InputError: the table has other columns, or is partitioned, or something else is there.
+        """
+        from pulmospark.spark.table_writer import table_writer  # noqa: PLC0415 - to read needs less
+
+        _, place = self._options(_WRITE_OPTIONS)
+        return table_writer(place, schema, replace=overwrite)
+
+    def _options(self, known: frozenset[str]) -> tuple[dict[str, str], Place]:
         options = {key.lower(): str(value) for key, value in self.options.items()}
-        if unknown := options.keys() - _OPTIONS:
+        if unknown := options.keys() - known:
             raise UsageError(
                 f"format pulmospark: unknown option {min(unknown)}: its options are "
-                f"{', '.join(sorted(_OPTIONS))}"
+                f"{', '.join(sorted(known))}"
             )
         if "path" not in options:
-            raise UsageError("format pulmospark: name a table: load(path)")
+            raise UsageError("format pulmospark: name a table: load(path), or save(path)")
+        return options, place_of(options["path"])
+
+    def _opened(self) -> tuple[pa.Schema, list[TableFile]]:
+        options, place = self._options(_OPTIONS)
         version = options.get("version")
         if version is not None and not version.isdigit():
             raise UsageError(f"format pulmospark: version {version!r}: must be a number from 0")
-        place = place_of(options["path"])
         table = open_table(place, None if version is None else int(version))
         schema, files = files_of(table, place)
         if "columns" in options:

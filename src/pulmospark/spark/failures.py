@@ -37,6 +37,9 @@ _RAISED = re.compile(
     r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b: [^\n]+)", re.MULTILINE
 )
 
+_JAVA_RAISED = re.compile(r"^: (?:[\w.$]+\.)?([\w$]+(?:: [^\n]+)?)", re.MULTILINE)
+"""below Py4J's "An error occurred while calling": the exception, without its package"""
+
 _AGAIN = "then rerun the command"
 
 
@@ -137,7 +140,8 @@ def _unknown(error: BaseException, where: str) -> str:
     text = str(error)
     # A Python traceback ends with what was raised; Java's begins with it.
     raised = _RAISED.findall(text) if "Traceback (most recent call last)" in text else []
-    first = (raised or text.strip().splitlines() or [""])[0 if not raised else -1][:200]
+    words = raised[-1:] or _JAVA_RAISED.findall(text)[:1] or text.strip().splitlines()[:1]
+    first = "".join(words)[:200]
     return (
         f"{where}Spark's job failed ({first or type(error).__name__}): --debug shows Spark's own "
         f"message; fix its cause, {_AGAIN}"

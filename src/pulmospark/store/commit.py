@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.core.safe_text import first_line
-from pulmospark.store.delta import storage_options
+from pulmospark.store.delta import delta_errors, storage_options
 from pulmospark.store.failures import ConflictError, ObjectMissingError
-from pulmospark.store.repeats import BrokenOffError, has_given_up, pause_before
+from pulmospark.store.repeats import repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -45,25 +44,18 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         ObjectMissingError: a file is not there.
         SourceUnavailableError: the store fails.
     """
-    from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415
+    return repeat(lambda: _committed(table, rows, schema))
 
-    tries = 0
-    while True:
-        try:
+
+def _committed(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
+    # What was done although its connection broke is recognised by its files.
+    try:
+        with delta_errors(table):
             return _commit(table, rows, schema)
-        except CommitFailedError as error:
-            if (version := _version_with(table, rows)) is not None:
-                return version  # its own: only the answer was lost
-            raise ConflictError(
-                f"{table}: another writer committed at the same time ({first_line(error)}): run "
-                "the command again if its rows are to replace the other's"
-            ) from None
-        except (DeltaError, OSError) as error:
-            message = f"{table}: cannot commit: {first_line(error)}"
-            if has_given_up(error):
-                raise SourceUnavailableError(message) from None
-            tries += 1
-            pause_before(tries, BrokenOffError(message))
+    except ConflictError:
+        if (version := _version_with(table, rows)) is not None:
+            return version  # its own: only the answer was lost
+        raise
 
 
 def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
@@ -87,13 +79,13 @@ def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
 def _version_with(table: StoreUri, rows: Mapping[str, int]) -> int | None:
     """The table's version, if it names just these files."""
     from deltalake import DeltaTable  # noqa: PLC0415
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415
 
     try:
-        delta = DeltaTable(str(table), storage_options=storage_options(table))
-        known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
-        return int(delta.version()) if known == rows.keys() else None
-    except (DeltaError, OSError):
+        with delta_errors(table):
+            delta = DeltaTable(str(table), storage_options=storage_options(table))
+            known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
+            return int(delta.version()) if known == rows.keys() else None
+    except SourceUnavailableError:
         return None
 
 

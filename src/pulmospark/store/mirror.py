@@ -24,16 +24,18 @@ from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.store_uri import StoreUri
 from pulmospark.store.folders import plain_name, upload
-from pulmospark.store.lease import Lease, writing
+from pulmospark.store.lease import Lease
 from pulmospark.store.light_parts import has_pixels, whole_of, write_light
 from pulmospark.store.publish import commit_table, files_of_version
 from pulmospark.store.published import (
     NAME,
     Published,
+    RunRecord,
     Unit,
     is_plain_path,
     read_published,
     unit_of,
+    writing,
 )
 from pulmospark.store.store import open_store
 
@@ -72,7 +74,7 @@ class Mirror:
         home = cache_folder() / MIRRORS / value_id([str(address)])
         self.folder = home / (plain_name(address.name) or "run")
         self._state_path, self._flag = home / _STATE, home / _UNPUBLISHED
-        self._lease: Lease | None = None
+        self._lease: Lease[RunRecord] | None = None
 
     def fetch(self) -> bool:
         """Bring the copy up to date; whether there is a run in the store at all.
@@ -85,7 +87,11 @@ class Mirror:
             SourceUnavailableError: the store fails.
             PlatformError: no space, or no permission to write to the cache.
         """
-        known = read_published(self.address) if self._lease is None else (self._lease.record, "")
+        known = (
+            read_published(self.address)
+            if self._lease is None
+            else (self._lease.leased.record, "")
+        )
         self._take(known[0] if known else Published())
         return known is not None
 
@@ -188,7 +194,7 @@ class Mirror:
             return
         self._publish(self._lease)
         state = self._state()
-        unit = self._lease.record.units[name]
+        unit = self._lease.leased.record.units[name]
         self._copy(name, unit, state[name], light_bytes=0)
         state[name]["local"] = _stamps(self.folder, name)
         self._save(state)
@@ -237,8 +243,8 @@ class Mirror:
         """A text with the run's address in the place of the copy's path."""
         return text.replace(str(self.folder), str(self.address).rstrip("/"))
 
-    def _publish(self, lease: Lease) -> None:
-        state, record = self._state(), lease.record
+    def _publish(self, lease: Lease[RunRecord]) -> None:
+        state, record = self._state(), lease.leased.record
         entries = {name: _stamps(self.folder, name) for name in _entries(self.folder)}
         stamps = {name: stamped for name, stamped in entries.items() if stamped}
         changed = [name for name in stamps if stamps[name] != state.get(name, {}).get("local")]
@@ -249,9 +255,9 @@ class Mirror:
             state.pop(name, None)
         self._save(state)  # from here on the copy's are the newest
         kept = {n: unit for n, unit in record.units.items() if n not in {*changed, *gone}}
-        lease.change(units=kept)
+        lease.write(lease.leased.with_units(kept))
         units = {name: self._upload(name) for name in changed}
-        lease.change(units={**kept, **units})
+        lease.write(lease.leased.with_units({**kept, **units}))
         for name, unit in units.items():
             published = unit.model_dump(mode="json") if self._is_named(unit) else {}
             state[name] = {"published": published, "local": stamps[name]}

@@ -8,6 +8,10 @@ at the end: what a killed writer left half-way is not listed, so nobody reads it
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
@@ -17,7 +21,10 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.records import Record
 from pulmospark.core.store_uri import StoreUri
 from pulmospark.store.failures import ObjectMissingError
-from pulmospark.store.store import open_store
+from pulmospark.store.lease import Lease, Leased, Writer, held
+from pulmospark.store.store import is_probe, open_store
+
+_LOG = logging.getLogger(__name__)
 
 NAME = "published.json"
 FORMAT = 1
@@ -69,24 +76,6 @@ class Unit(Record):
     """path in the run's folder -> version of the Delta table"""
 
 
-class Writer(Record):
-    """Who is writing to a run's folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    token: str
-    """of this one writing"""
-    machine: str | None
-    """id of the booted machine and its namespace of processes; ``None``: not known"""
-    host: str
-    process: int
-    beat: int = 0
-    """grows while the writer lives"""
-
-    def __str__(self) -> str:
-        return f"process {self.process} on {self.host}"
-
-
 class Published(Record):
     """The record of a run's folder."""
 
@@ -122,6 +111,75 @@ def read_published(uri: StoreUri) -> tuple[Published, str] | None:
             "to another address"
         ) from None
     return record, etag
+
+
+@dataclass(frozen=True)
+class RunRecord(Leased):
+    """The record of a run's folder, as the lease of who writes there.
+
+    Attributes:
+        folder: address of the run.
+        record: its content, with the last writer.
+    """
+
+    folder: StoreUri
+    record: Published = field(default_factory=Published)
+
+    @property
+    def uri(self) -> StoreUri:  # type: ignore[override]  # of an attribute
+        """Of the object."""
+        return self.folder / NAME
+
+    @property
+    def writer(self) -> Writer | None:  # type: ignore[override]
+        """Who writes."""
+        return self.record.writer
+
+    @property
+    def place(self) -> StoreUri:
+        """The run's folder."""
+        return self.folder
+
+    def read(self) -> tuple[RunRecord, str] | None:
+        """See :func:`read_published`."""
+        entry = read_published(self.folder)
+        return None if entry is None else (RunRecord(self.folder, entry[0]), entry[1])
+
+    def content(self, writer: Writer | None) -> bytes:
+        """The record with a writer."""
+        return self.record.model_copy(update={"writer": writer}).content()
+
+    def with_units(self, units: Mapping[str, Unit]) -> RunRecord:
+        """The record with other units."""
+        return RunRecord(self.folder, self.record.model_copy(update={"units": dict(units)}))
+
+
+@contextlib.contextmanager
+def writing(
+    folder: StoreUri, wait: Callable[[str], None] = _LOG.info
+) -> Iterator[Lease[RunRecord]]:
+    """Be the one writer of a run folder.
+
+    Args:
+        folder: its address; it may be empty.
+        wait: see :func:`pulmospark.store.lease.held`.
+
+    Raises:
+        UsageError: another process is writing there.
+        InputError: something else is there.
+        PlatformError: the store ignores conditional writes, or refuses to be written to.
+    """
+    store, start = open_store(folder), RunRecord(folder)
+    if start.read() is None:
+        listed = (entry for entry in store.list(folder.prefix) if not is_probe(entry.uri))
+        if (other := next(listed, None)) is not None:
+            raise InputError(
+                f"{folder}: is not empty ({other.uri.key!r:.100}), and no run's folder (it has no "
+                f"{NAME}): choose another"
+            )
+    store.probe(folder.prefix)
+    with held(start, wait) as lease:
+        yield lease
 
 
 def _check(record: Published) -> None:

@@ -58,12 +58,21 @@ def repeated(
 
     @functools.wraps(request)
     def run(self: Self, /, *args: Params.args, **kwargs: Params.kwargs) -> Answer:
-        tries = 0
-        while True:
-            try:
-                return request(self, *args, **kwargs)
-            except BrokenOffError as error:
-                tries += 1
-                pause_before(tries, error)
+        return repeat(lambda: request(self, *args, **kwargs))
 
     return run
+
+
+def repeat(request: Callable[[], Answer]) -> Answer:
+    """What a request answers, which is asked again where it broke off.
+
+    Raises:
+        SourceUnavailableError: those were all tries.
+    """
+    tries = 0
+    while True:
+        try:
+            return request()
+        except BrokenOffError as error:
+            tries += 1
+            pause_before(tries, error)

@@ -27,7 +27,6 @@ from pulmospark.store.uri import StoreUri
 if TYPE_CHECKING:
     from obstore import GetOptions
 
-
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
@@ -285,6 +284,7 @@ class Store:
         with contextlib.suppress(ObjectMissingError), self._errors(key):
             obstore.delete(self._store, key)
 
+    @repeated
     def delete_below(self, prefix: str) -> None:
         """Delete all objects whose keys begin with a prefix, ``folder/``.
 
@@ -298,6 +298,7 @@ class Store:
             with contextlib.suppress(ObjectMissingError), self._errors(prefix):
                 obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
 
+    @repeated
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the bucket, without its bytes coming here.
 

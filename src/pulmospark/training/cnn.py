@@ -10,6 +10,8 @@ from typing import Any
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.config.train import TrainSettings
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -35,7 +37,7 @@ def train_by_network(
     Returns:
         Values for a ``TrainResult``, and parts of a features table of training images.
     """
-    settings = job.experiment.train
+    settings = _checked(job)
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
     images, cohort = training_images(job.expanded, job.images, job.cohort)
@@ -85,6 +87,26 @@ def train_by_network(
         for fold, epochs, seconds in trainings
     )
     return {"models": models}, features_of_training(job, network)
+
+
+def _checked(job: Job) -> TrainSettings:
+    """The settings, unless training processes cannot see this machine's copy of a stored run.
+
+    Raises:
+        PlatformError: they cannot.
+    """
+    if job.store is None:
+        return job.experiment.train
+    try:
+        job.executor.sharing(None).check(folder=job.work)
+    except PlatformError as error:
+        raise PlatformError(
+            f"{job.work}: train.method is 'network', whose processes exchange files there, and "
+            "they do not all see it: set XDG_CACHE_HOME to a folder that every machine of the "
+            "cluster mounts, or train.method to 'features'",
+            detail=error.message,
+        ) from error
+    return job.experiment.train
 
 
 def _score(

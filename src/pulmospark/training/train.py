@@ -83,10 +83,8 @@ def train(
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
         values, features = trainer(job, network, aside / "scores")
-        values["warnings"] = (
-            *values.get("warnings", ()),
-            *calibration_warnings(values["models"]),
-        )
+        warnings = calibration_warnings(values["models"])
+        values["warnings"] = (*values.get("warnings", ()), *warnings)
         result = TrainResult(
             bundle=bundle,
             method=settings.method,

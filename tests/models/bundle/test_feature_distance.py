@@ -107,3 +107,15 @@ def test_a_distance_does_not_depend_on_the_images_beside_it() -> None:
     for count in (1, 2, 3, 5, 8, 16):
         apart = [distance.of(known[at : min(at + count, 33)]) for at in range(0, 33, count)]
         assert np.concatenate(apart).tolist() == together.tolist()
+
+
+def test_the_statistics_do_not_depend_on_the_number_of_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, groups = features(300, 11), np.arange(300) // 2
+    fitted = {}
+    for cores in (1, 3):
+        monkeypatch.setattr("pulmospark.core.machine.cores", lambda cores=cores: cores)
+        distance, measured = fit_distance(known, groups)
+        fitted[cores] = (distance.to_bytes(), measured.tobytes())
+    assert fitted[1] == fitted[3]

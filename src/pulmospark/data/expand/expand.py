@@ -84,10 +84,8 @@ def expand(
             "result": result.model_dump(mode="json"),
             "provenance": provenance(settings.model_dump(mode="json"), seed=seed),
         }
-        already = _is_there(target, key, count)
-        if not already:
-            with Progress("expand", count, "images", quiet=quiet) as progress:
-                parts = _drawn(SparkExecutor(spark, store=store), maker, plan, progress)
+        if not (already := _is_there(target, key, count)):
+            parts = _drawn(SparkExecutor(spark, store=store), maker, plan, count, quiet=quiet)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
@@ -97,10 +95,11 @@ def expand(
 
 
 def _drawn(
-    executor: chunks.Executor, maker: ExpandWork, plan: Path, progress: Progress
+    executor: chunks.Executor, maker: ExpandWork, plan: Path, count: int, *, quiet: bool
 ) -> list[chunks.Part]:
-    folder = plan.parent / "parts"
-    return chunks.run_chunks(executor, maker, chunks.chunks_of([plan]), folder, progress)
+    folder, todo = plan.parent / "parts", chunks.chunks_of([plan])
+    with Progress("expand", count, "images", quiet=quiet) as progress:
+        return chunks.run_chunks(executor, maker, todo, folder, progress)
 
 
 def _nothing(plan: Path) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
 from pulmospark.imaging.image import images_from_bytes
-from pulmospark.imaging.read_ahead import fetch_stored_ahead
+from pulmospark.imaging.read_ahead import Fetched, begun, fetch_stored_ahead
 from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
@@ -92,11 +92,18 @@ class IngestWork:
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
+        return self.work_on(chunk, fetch_stored_ahead(chunk.to_pylist()))
+
+    def prefetch(self, chunk: pa.Table) -> Iterator[Fetched]:
+        """Begin to read files; returns when the first group is there."""
+        return begun(fetch_stored_ahead(chunk.to_pylist()))
+
+    def work_on(self, chunk: pa.Table, fetched: Iterator[Fetched]) -> Mapping[str, pa.Table]:
+        """As a call, from files that are being read."""
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        rows = chunk.to_pylist()
         listed_hashes = hashes(chunk).view(np.int64).tolist()
-        for (row, data), listed in zip(fetch_stored_ahead(rows), listed_hashes, strict=True):
+        for (row, data), listed in zip(fetched, listed_hashes, strict=True):
             if data is None:
                 rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue

@@ -18,7 +18,8 @@ from pulmospark.core.arrays import Hashes
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import PASSING, hashes, pending_rows
 from pulmospark.data.ingest.rows import file_of, frame_of
-from pulmospark.lake.table import delta_errors, find_table
+from pulmospark.lake.table import find_table
+from pulmospark.store.delta import delta_errors
 from pulmospark.store.uri import StoreUri
 
 SCHEMAS = {

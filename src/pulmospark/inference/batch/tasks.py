@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,7 +23,7 @@ from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
 from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.placement import Fit
-from pulmospark.imaging.read_ahead import Fetched, fetch, fetch_ahead
+from pulmospark.imaging.read_ahead import Fetched, begun, fetch, fetch_ahead
 from pulmospark.imaging.rejection import Rejected
 from pulmospark.inference.batch.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.inference.batch.inputs import FACT_COLUMNS, IMAGE_COLUMNS
@@ -228,9 +227,7 @@ class FilesWork:
 
     def prefetch(self, chunk: pa.Table) -> Iterator[Fetched]:
         """Begin to read files; returns when the first group is there."""
-        fetched = self._fetched(chunk)
-        first = next(fetched, None)
-        return fetched if first is None else itertools.chain([first], fetched)
+        return begun(self._fetched(chunk))
 
     def work_on(self, chunk: pa.Table, fetched: Iterator[Fetched]) -> Mapping[str, pa.Table]:
         """As a call, from files that are being read."""

@@ -16,9 +16,9 @@ from pulmospark.core.hashing import value_id
 from pulmospark.core.locks import hold_lock
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
+from pulmospark.store.lease import Lease, Lock, hold_lease
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-from pulmospark.store.work_lease import Lease, hold_lease
 
 PARTS = "parts"
 """subfolder of the work folder with finished parts"""
@@ -39,7 +39,7 @@ class WorkPlace:
 
     here: Path
     address: StoreUri | None = None
-    lease: Lease | None = None
+    lease: Lease[Lock] | None = None
 
     @property
     def shared(self) -> Place:

@@ -39,7 +39,7 @@ from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.rows import file_of
 from pulmospark.inference.stream.ledger import Arrival, StreamState
-from pulmospark.inference.stream.upkeep import keep_up
+from pulmospark.inference.stream.upkeep import keep_up, warn_without_checkpoints
 from pulmospark.store.append_log import AppendLog, NewFile
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.places import Place
@@ -90,6 +90,7 @@ class StreamStore:
             InputError: a log is damaged, or a committed part is missing.
             SourceUnavailableError: the store fails.
         """
+        warn_without_checkpoints(self._place)
         for table, log in self._logs.items():
             log.open(SCHEMAS[table], self._unlogged(table))
         self._arrivals.open(schemas.ARRIVALS)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Sequence
 
 from pulmospark.core import stream_limits as limits
+from pulmospark.core.extras import how_to_install
 from pulmospark.store.delta import storage_options
 from pulmospark.store.places import DiskPlace, Place, StorePlace
+
+_LOG = logging.getLogger(__name__)
+
+
+def warn_without_checkpoints(place: Place) -> None:
+    """Warn where nothing writes checkpoints: each start then reads all entries of the logs.
+
+    Args:
+        place: of the output; one in a store has deltalake, which comes with the same extra.
+    """
+    if importlib.util.find_spec("deltalake") is None:
+        _LOG.warning(
+            "%s: without deltalake the logs of the tables get no checkpoints, so a start, and who "
+            "reads the tables by their logs, reads an entry for each micro-batch: %s",
+            place,
+            how_to_install("store"),
+        )
 
 
 def keep_up(place: Place, tables: Sequence[str]) -> None:
