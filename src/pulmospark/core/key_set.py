@@ -89,8 +89,13 @@ class KeySet:
 
     def _settle(self) -> None:
         loose = np.fromiter(self._loose, np.int64, len(self._loose))
-        gone = np.fromiter(self._gone, np.int64, len(self._gone))
-        self._sorted = np.union1d(np.setdiff1d(self._sorted, gone), loose)
+        kept = self._sorted
+        if self._gone:
+            gone = np.fromiter(self._gone, np.int64, len(self._gone))
+            kept = np.setdiff1d(kept, gone, assume_unique=True)
+        # Not union1d, which holds several copies: neither has a number of the other.
+        self._sorted = np.concatenate([kept, loose])
+        self._sorted.sort()
         self._loose, self._gone = set(), set()
 
 

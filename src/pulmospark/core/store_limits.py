@@ -16,6 +16,10 @@ whose footer a worker holds 250 kB."""
 LIST_PAGE_ROWS = 1_000
 """objects of one page of a listing: S3's and Google Cloud's own limit, and a page of Azure's."""
 
+LIST_REQUESTS = 8
+"""requests of a listing that are under way: at 20 ms to the first byte they bring 200,000 objects
+a second, more than the driver takes, and the more there are, the more of their pages overlap."""
+
 LIST_PAGES_AHEAD = 128
 """pages of a listing that wait until those before them are used: 128,000 objects, some 50 MB."""
 

@@ -67,17 +67,19 @@ def _images_among(
     page: Sequence[tuple[StoredObject, tuple[str, ...]]], notes: ListingNotes
 ) -> Iterator[FoundFile]:
     """The images of some objects, given with their parts; those of other names are read."""
+    hidden = [any(map(is_hidden, parts)) for _, parts in page]
+    named = [is_image_name(parts[-1]) for _, parts in page]
     unnamed = [
         stored
-        for stored, parts in page
-        if may_hold_image(parts[-1]) and not any(map(is_hidden, parts))
+        for (stored, parts), is_skipped, is_named in zip(page, hidden, named, strict=True)
+        if not (is_skipped or is_named) and may_hold_image(parts[-1])
     ]
     # A request each, so that a store's silence is not waited for one by one.
     begin = dict(zip(unnamed, in_parallel(_begins_like_one, unnamed), strict=True))
-    for stored, parts in page:
-        if any(map(is_hidden, parts)):
+    for (stored, parts), is_skipped, is_named in zip(page, hidden, named, strict=True):
+        if is_skipped:
             notes.add(NoteKind.HIDDEN_ENTRIES, str(stored.uri))
-        elif is_image_name(parts[-1]) or begin.get(stored):
+        elif is_named or begin.get(stored):
             yield _file(stored, parts)
         elif stored.size_bytes or not stored.uri.key.endswith("/"):
             notes.ignore(parts[-1])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from pulmospark.core import limits, store_limits
+from pulmospark.core import store_limits
 from pulmospark.core.errors import PlatformError
 from pulmospark.store.store import Store, StoredObject
 
@@ -26,7 +26,7 @@ Page = Sequence[StoredObject]
 
 
 def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
-    """As :meth:`.store.Store.list`, with ``limits.STORE_REQUESTS`` requests under way.
+    """As :meth:`.store.Store.list`, with ``store_limits.LIST_REQUESTS`` requests under way.
 
     A listing of one page takes one request. A store that does not list in the order of the keys
     (S3's directory buckets) is listed by one request after the other.
@@ -50,9 +50,11 @@ def list_ahead(store: Store, prefix: str = "") -> Iterator[StoredObject]:
     if len(first) < store_limits.LIST_PAGE_ROWS:
         return
     ranges = _Ranges(_Range(first[-1].uri.key, prefix + _TOP, shared=_shared(first)))
-    pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="list")
+    pool = ThreadPoolExecutor(store_limits.LIST_REQUESTS, thread_name_prefix="list")
     try:
-        workers = [pool.submit(_work, store, prefix, ranges) for _ in range(limits.STORE_REQUESTS)]
+        workers = [
+            pool.submit(_work, store, prefix, ranges) for _ in range(store_limits.LIST_REQUESTS)
+        ]
         while (page := ranges.take()) is not None:
             yield from _within(page, prefix)
         for worker in workers:
