@@ -158,8 +158,10 @@ class Reader:
 
 
 def _is_spark(process: psutil.Process) -> bool:
-    """Spark's JVM, and no Java that was only asked for its version: that one ends no stream."""
-    return process.name() == "java" and any("SparkSubmit" in word for word in process.cmdline())
+    """Spark's JVM, and no Java that prepares its start: the stream starts another in that case."""
+    words = process.cmdline()
+    prepares = any("launcher.Main" in word for word in words)
+    return process.name() == "java" and not prepares and any("SparkSubmit" in w for w in words)
 
 
 def _is_worker(process: psutil.Process) -> bool:
