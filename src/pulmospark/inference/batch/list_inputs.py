@@ -42,7 +42,8 @@ def list_into(
 ) -> int:
     """List the files.
 
-    Holds in memory a row group, the names of one folder, and some 40 bytes per file named by a sheet.
+    Holds in memory a row group, the names of one folder, and some 40 bytes per file named by a
+    sheet.
 
     Args:
         inputs: what to list, without its images tables.
