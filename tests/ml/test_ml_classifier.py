@@ -282,7 +282,7 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierM
     ImageFeaturizer().save(str(tmp_path / "other"))
     with pytest.raises(InputError, match=r"contains a .*ImageFeaturizer"):
         CnnClassifierModel.load(str(tmp_path / "other"))
-    with pytest.raises(UsageError, match="mounted file system"):
+    with pytest.raises(UsageError, match="hdfs:// is not supported: mount it"):
         model.save("hdfs://host/model")
     with pytest.raises(UsageError, match="has no network"):
         _ = CnnClassifierModel().labels
