@@ -114,7 +114,11 @@ def _cuts(sizes: Ints, rows_max: int, bytes_max: int) -> Iterator[tuple[int, int
         start = end
 
 
-def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
+def read_chunk(
+    chunk: Chunk,
+    columns: Sequence[str] | None = None,
+    states: dict[str, tuple[int, int]] | None = None,
+) -> pa.Table:
     """A chunk's rows.
 
     Memory holds one footer, and of a list of files one row group.
@@ -122,6 +126,8 @@ def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
     Args:
         chunk: which.
         columns: to read; ``None``: all.
+        states: of the files that this caller has read from, and reads again as they were then,
+            without a request for each chunk; extended here.
 
     Raises:
         OSError: the file cannot be read.
@@ -129,7 +135,10 @@ def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
         SourceUnavailableError: the store fails.
     """
     # A file that was written anew has another footer and other rows.
-    at = (chunk.path, *state_of(place_of(chunk.path)))
+    state = (states or {}).get(chunk.path) or state_of(place_of(chunk.path))
+    if states is not None:
+        states[chunk.path] = state
+    at = (chunk.path, *state)
     names = None if columns is None else tuple(columns)
     whole = _footer(*at).row_group(chunk.row_group).num_rows
     if chunk.rows == whole:
@@ -142,8 +151,9 @@ def reads_of(listed: Sequence[Chunk]) -> list[str]:
     last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
     places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
     paths = []
+    states: dict[str, tuple[int, int]] = {}
     for place in sorted(places):
-        rows = read_chunk(listed[place], ["uri", "problem"])
+        rows = read_chunk(listed[place], ["uri", "problem"], states)
         paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
     return paths
 

@@ -104,9 +104,10 @@ def _rows(
     """The rows at these positions (ascending) over all chunks; reads one row group at a time."""
     starts = np.cumsum([0, *(chunk.rows for chunk in chunks)])
     index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
+    states: dict[str, tuple[int, int]] = {}
     for number, within in groupby(places, key=index):
         chunk = chunks[number]
-        rows = read_chunk(chunk, columns)
+        rows = read_chunk(chunk, columns, states)
         yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()
 
 
