@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from benchmarks.common import MASTER, Options, Report, data_folder, goal, say, scratch
 from benchmarks.pictures import Pictures, pictures
 from benchmarks.stream_places import Folders, InStore, places
-from benchmarks.stream_process import WAIT_S, Stream, untrained_bundle
+from benchmarks.stream_process import Stream, untrained_bundle
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.core.files import read_json
 from pulmospark.inference.batch.predict import predict
@@ -78,7 +78,7 @@ def _kill(
                     rows = where.rows("predictions")
                     say(f"  {sum(killed.values())} kills, {rows.num_rows if rows else 0} rows")
                 if victim != "worker":
-                    stream.process.wait(WAIT_S)
+                    stream.settle()
         lander.join()
         if stream is not None:
             stream.clear()

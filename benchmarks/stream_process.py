@@ -98,6 +98,23 @@ class Stream:
                 killed = True
         return killed
 
+    def settle(self) -> None:
+        """Wait until the driver has ended, or has another JVM, as after one that did not start.
+
+        Raises:
+            RuntimeError: neither happens.
+        """
+        end = time.monotonic() + WAIT_S
+        while self.running() and not self._has_jvm():
+            if time.monotonic() > end:
+                raise RuntimeError("the driver goes on without a JVM")
+            time.sleep(_LOOK_S)
+
+    def _has_jvm(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return any(map(_is_spark, psutil.Process(self.process.pid).children(recursive=True)))
+        return False
+
     def running(self) -> bool:
         """Whether the driver lives."""
         return self.process.poll() is None
@@ -159,9 +176,11 @@ class Reader:
 
 def _is_spark(process: psutil.Process) -> bool:
     """Spark's JVM, and no Java that prepares its start: the stream starts another in that case."""
+    if process.name() != "java":
+        return False
     words = process.cmdline()
     prepares = any("launcher.Main" in word for word in words)
-    return process.name() == "java" and not prepares and any("SparkSubmit" in w for w in words)
+    return not prepares and any("SparkSubmit" in word for word in words)
 
 
 def _is_worker(process: psutil.Process) -> bool:
