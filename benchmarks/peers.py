@@ -78,12 +78,20 @@ def _daft(job: Job) -> Any:
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     import daft
 
-    if job.address is None:
+    _set_daft_runner(job.address)
+    return daft
+
+
+@functools.cache
+def _set_daft_runner(address: str | None) -> None:
+    """Once: a process that runs Daft twice may not set it again."""
+    import daft
+
+    if address is None:
         daft.set_runner_native()
     else:
-        _ray(job)  # with this package on its machines
-        daft.set_runner_ray(job.address)
-    return daft
+        _ray(Job("", "", "", address=address))  # with this package on its machines
+        daft.set_runner_ray(address)
 
 
 def daft_paths(job: Job) -> None:
