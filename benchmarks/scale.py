@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.cold import Cost, command_of, cost_of
 from benchmarks.common import Options, Report, say, scratch
 from benchmarks.lean import Job, store
-from benchmarks.peers import PEERS, missing, native_precision, rows_of
+from benchmarks.peers import PEERS, missing, rows_of
 from benchmarks.pictures import DIFFERENT, Pictures, pictures, write_images
 from benchmarks.score import benchmark_bundle, link_images
 from pulmospark.inference.engine.build import prepare_engine
@@ -111,7 +111,7 @@ def measure(options: Options) -> Report:
         bundle = benchmark_bundle(folder / "bundle", options.models[0])
         spec = prepare_engine(read_bundle(bundle).network(), folder / "engine", size=224)
         base = Job(
-            "", str(folder / "out"), spec.folder, native_precision(max(counts)), str(bundle)
+            "", str(folder / "out"), spec.folder, "fp32", str(bundle)
         )
         for count in counts:
             images = generate(options.at or str(folder), count, made_of)
