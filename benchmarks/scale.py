@@ -110,9 +110,7 @@ def measure(options: Options) -> Report:
     with scratch(options) as folder:
         bundle = benchmark_bundle(folder / "bundle", options.models[0])
         spec = prepare_engine(read_bundle(bundle).network(), folder / "engine", size=224)
-        base = Job(
-            "", str(folder / "out"), spec.folder, "fp32", str(bundle)
-        )
+        base = Job("", str(folder / "out"), spec.folder, "fp32", str(bundle))
         for count in counts:
             images = generate(options.at or str(folder), count, made_of)
             for slots in options.slots:
