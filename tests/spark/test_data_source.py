@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from pulmospark.lake.append import append_version
 from pulmospark.lake.table import files_of, open_table
 from pulmospark.spark.data_source import _Files, _Reader
 from pulmospark.store.uri import StoreUri
+from spark.own_session import in_own_session
 from store.conftest import bucket, s3_endpoint
 
 __all__ = ["bucket", "s3_endpoint"]
@@ -69,24 +66,8 @@ def answers(spark: SparkSession, place: str) -> list[Any]:
 def test_spark_reads_versions_and_columns(place: Path | StoreUri, spark: SparkSession) -> None:
     if isinstance(place, Path):
         rows_read = answers(spark, str(place))
-    else:  # credentials are those with which a session was started
-        script = """if True:
-            import json, sys
-            from pulmospark.spark.session import spark_session
-            from test_data_source import answers
-            with spark_session("local[1]") as spark:
-                print(json.dumps(answers(spark, sys.argv[1])))
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(place)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        rows_read = json.loads(done.stdout.splitlines()[-1])
+    else:
+        rows_read = in_own_session("test_data_source", "answers", place)
     assert rows_read == [
         [f"{number}-{n}" for number in range(2) for n in range(3)],
         [0.5, 1.0, "2026-11-30", 1_700_000_000_000_000],

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from pulmospark.spark.table_writer import TableWriter, _Written
 from pulmospark.store.append_log import NewFile
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
+from spark.own_session import in_own_session
 from store.conftest import bucket, s3_endpoint
 
 __all__ = ["bucket", "s3_endpoint"]
@@ -101,24 +99,8 @@ def written(spark: SparkSession, text: str) -> list[Any]:
 def test_a_frame_is_a_version_or_nothing(place: Path | StoreUri, spark: SparkSession) -> None:
     if isinstance(place, Path):
         seen = written(spark, str(place))
-    else:  # credentials are those with which a session was started
-        script = """if True:
-            import json, sys
-            from pulmospark.spark.session import spark_session
-            from test_table_writer import written
-            with spark_session("local[1]") as spark:
-                print(json.dumps(written(spark, sys.argv[1])))
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(place)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        seen = json.loads(done.stdout.splitlines()[-1])
+    else:
+        seen = in_own_session("test_table_writer", "written", place)
     assert seen[:2] == ["saved"] * 2
     assert seen[2] == [[*range(6)], [0, 0, 1, 1, *range(2, 6)]]
     assert seen[3:5] == [True, True], "a task was killed"

@@ -64,16 +64,11 @@ def train_by_features(
     logistic = job.experiment.train.logistic
     solver = solver_of(logistic, job.split.images + _copies(job), network.width)
     started = time.perf_counter()
-    features = extract_features(
-        job.images,
-        network,
-        job.size,
-        job.work,
-        spark=job.spark,
-        store=job.store,
-        quiet=job.quiet,
+    features = _features_of(job, job.images, network)
+    # The augmented copies, if an expanded table is used.
+    copies = (
+        _features_of(job, job.expanded / TABLE, network, ChildFeatureWork) if job.expanded else []
     )
-    copies = _copy_features(job, network)
     feature_seconds = time.perf_counter() - started
     parts, copy_parts = [part.place for part in features], [part.place for part in copies]
     expanded = job.expanded if copies else None
@@ -189,19 +184,18 @@ def _chosen(
     return {name: chosen_of(images, values) for name, values in logits.items()}
 
 
-def _copy_features(job: Job, network: Network) -> list[chunks.Part]:
-    """Deep features of the augmented copies, if an expanded table is used."""
-    if job.expanded is None:
-        return []
+def _features_of(
+    job: Job, images: Path, network: Network, maker: type[FeatureWork] = FeatureWork
+) -> list[chunks.Part]:
     return extract_features(
-        job.expanded / TABLE,
+        images,
         network,
         job.size,
         job.work,
         spark=job.spark,
         store=job.store,
         quiet=job.quiet,
-        maker=ChildFeatureWork,
+        maker=maker,
     )
 
 
