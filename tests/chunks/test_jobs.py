@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
 from pulmospark.chunks import chunks_of, run_chunks
@@ -223,7 +226,17 @@ def test_the_first_error_ends_the_job(
 def test_progress_is_told_while_a_job_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiskFolder, "look_s", 0.01)
     told = _Told()
-    run(place, Deadly(pause_s=0.06), progress=told)
+
+    class Followed(Deadly):
+        """Begins a chunk once the rows of those before are told; for at most 30 s."""
+
+        def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+            end = time.monotonic() + 30
+            while 24 * len(self.calls) not in told.rows and time.monotonic() < end:
+                time.sleep(0.001)
+            return super().__call__(chunk)
+
+    run(place, Followed(), progress=told)
     assert {0, 24, 48, 72} <= set(told.rows)
     assert told.rows == sorted(told.rows)
     assert told.rows[-1] == COUNT

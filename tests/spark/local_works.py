@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,14 +27,12 @@ class Deadly:
         error: what is raised.
         tries: times that a number ends a worker; later calls succeed.
         calls: numbers of each call.
-        pause_s: seconds that a call takes.
     """
 
     deadly: tuple[int, ...] = ()
     error: type[Exception] = MemoryError
     tries: int = 1000
     calls: list[list[int]] = field(default_factory=list)
-    pause_s: float = 0.0
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
@@ -45,7 +42,6 @@ class Deadly:
         numbers = chunk["number"].to_pylist()
         ends = sum(bool(set(one) & set(self.deadly)) for one in self.calls)
         self.calls.append(numbers)
-        time.sleep(self.pause_s)
         if set(numbers) & set(self.deadly) and ends < self.tries:
             raise self.error(f"cannot double {numbers[0]}")
         return {"doubled": pa.table({"double": [2 * number for number in numbers]})}
