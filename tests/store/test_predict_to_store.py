@@ -111,9 +111,10 @@ def test_what_was_scored_is_kept_where_it_could_not_be_published(
     """Killed at each step of publishing: the parts stay, and a rerun has each row once."""
     plan = plan_predict(bundle, [str(p) for p in images], bucket / "out")
     assert dry_run(plan).already == 0
-    for step in ("read_parts", "commit_files", "put_files"):
+    steps = (publish, "read_parts"), (publish.Commit, "run"), (publish, "put_files")
+    for where, step in (*steps, (publish, "upload")):
         with monkeypatch.context() as patch:
-            patch.setattr(publish, step, _killed)
+            patch.setattr(where, step, _killed)
             with pytest.raises(KeyboardInterrupt):
                 plan.run(None, quiet=True)
         assert list(open_store(bucket).list(f"out/{WORK}/parts/done/"))

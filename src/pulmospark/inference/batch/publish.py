@@ -6,8 +6,8 @@ import contextlib
 import functools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.store.commit import commit_files
-from pulmospark.store.folders import put_files
+from pulmospark.store.commit import Commit
+from pulmospark.store.folders import put_files, upload
 from pulmospark.store.store import in_parallel
 from pulmospark.store.uri import StoreUri
 
@@ -55,6 +55,8 @@ class Scored:
     """of the output in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction"""
+    commits: Mapping[str, Commit] = field(default_factory=dict)
+    """of the tables in a store, from :func:`begun_commits`"""
 
     @property
     def has_output(self) -> bool:
@@ -142,6 +144,9 @@ def publish(
             by_table,
             written.heat_maps is not None,
         )
+        for name, parts in written.by_table().items():
+            if name in scored.commits:
+                scored.commits[name].name_files({place.name: n for place, n in parts.items()})
         _hand_over(output, written, sinks, tally)
         if tally.images - tally.later_frames + tally.rejects != seen:
             raise InputError(
@@ -155,20 +160,25 @@ def publish(
             sink.finish(record)
             sink.close()
         if scored.address is not None:
-            _publish_stored(scored.address, folder, written)
+            _publish_stored(scored.address, folder, scored.commits.values())
     return result
 
 
-def _publish_stored(address: StoreUri, folder: Path, written: Written) -> None:
+def begun_commits(address: StoreUri | None) -> dict[str, Commit]:
+    """A commit of each table of an output in a store; none of one on a disk."""
+    if address is None:
+        return {}
+    return {name: Commit(address / name, schema) for name, schema in SCHEMAS.items()}
+
+
+def _publish_stored(address: StoreUri, folder: Path, commits: Iterable[Commit]) -> None:
     """Commit the tables, put the files next to them, and the record when all else is there."""
 
-    def commit(table: tuple[str, dict[Place, int]]) -> None:
-        name, parts = table
-        rows = {place.name: count for place, count in parts.items()}
-        commit_files(address / name, rows, SCHEMAS[name])
+    def put() -> None:
+        put_files(folder, address, but=RECORD)
 
-    in_parallel(commit, written.by_table().items())  # a commit is some ten requests in turn
-    put_files(folder, address, last=RECORD)
+    in_parallel(lambda step: step(), [*(commit.run for commit in commits), put])
+    upload(address, [(folder / RECORD, (address / RECORD).key)])
 
 
 def _hand_over(

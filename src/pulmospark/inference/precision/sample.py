@@ -104,10 +104,9 @@ def _rows(
     """The rows at these positions (ascending) over all chunks; reads one row group at a time."""
     starts = np.cumsum([0, *(chunk.rows for chunk in chunks)])
     index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
-    states: dict[str, tuple[int, int]] = {}
     for number, within in groupby(places, key=index):
         chunk = chunks[number]
-        rows = read_chunk(chunk, columns, states)
+        rows = read_chunk(chunk, columns)
         yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()
 
 
