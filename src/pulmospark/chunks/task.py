@@ -146,6 +146,7 @@ class Task:
         wanted: of a worker, before it begins; ``None``: it is on the driver's machine.
         marks: name of the job where a chunk that has ended one process is not tried in
             another; ``None``: Spark tries it again.
+        plan: the lines of a short one; ``None``: they are in the work folder.
     """
 
     work: Work
@@ -153,6 +154,7 @@ class Task:
     offsets: bytes
     wanted: Expected | None = None
     marks: str | None = None
+    plan: bytes | None = None
 
     def outcomes(self, *shares: int) -> Iterator[UnitRow]:
         """Run the units of shares, up to the first error.
@@ -199,7 +201,9 @@ class Task:
 
     def _units(self, share: int) -> list[Unit]:
         start, end = np.frombuffer(self.offsets, np.int64)[share : share + 2].tolist()
-        return [unit_from(line) for line in self.files.read_plan(start, end).splitlines()]
+        here = self.plan
+        lines = self.files.read_plan(start, end) if here is None else here[start:end]
+        return [unit_from(line) for line in lines.splitlines()]
 
     def _begin(self, unit: Unit) -> _Begun:
         if self.is_overlapped:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from pulmospark.core import limits, store_limits
@@ -24,7 +23,7 @@ from pulmospark.layouts.walk import (
 from pulmospark.store.archives import archive_folder, is_archive
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.parallel_list import list_ahead
-from pulmospark.store.prefetch import find_many
+from pulmospark.store.prefetch import find_many, under_way
 from pulmospark.store.store import StoredObject, in_parallel, is_there, open_store
 from pulmospark.store.uri import StoreUri, parse_uri
 
@@ -111,10 +110,8 @@ def resolve_address(text: str) -> tuple[StoreUri, bool]:
     uri = parse_uri(text)
     if _MAGIC.search(uri.key) or not uri.key or uri.key.endswith("/"):
         return uri, True
-    with ThreadPoolExecutor(1, thread_name_prefix="store") as pool:
-        is_folder = pool.submit(_is_folder, uri)  # who may not list may still name an object
-        is_object = is_there(uri)
-    if not is_object:
+    is_folder = under_way(_is_folder, uri)  # who may not list may still name an object
+    if not is_there(uri):
         if not is_folder.result():
             raise InputError(f"{uri}: no such object or folder; check the address")
         return uri, True

@@ -13,6 +13,7 @@ from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.store.delta import check_delta
 from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import under_way
 from pulmospark.store.store import StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
@@ -179,10 +180,11 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
         PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
     store = open_store(uri)
+    first = under_way(lambda: next(store.list(uri.prefix), None))
     try:
         store.head(f"{uri.prefix}{record}")
     except ObjectMissingError:
-        other = next(store.list(uri.prefix), None)
+        other = first.result()
         begun = other and work and next(store.list((uri / work).prefix), None)
         if other is not None and not begun:
             raise InputError(
