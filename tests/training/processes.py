@@ -22,7 +22,8 @@ from pulmospark.core import machine
 from pulmospark.models.zoo import networks
 from pulmospark.training import rank
 from pulmospark.training.loop import Epoch, Listener, fit
-from pulmospark.training.rank import START, TRAINED, RankPlan, train_rank
+from pulmospark.training.rank import RankPlan, train_rank
+from pulmospark.training.training_folder import START, TRAINED, TrainingFolder
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # The first step of an optimiser imports the compiler, which takes longest.
@@ -50,7 +51,7 @@ def prepare(plan: RankPlan) -> None:
     state = networks.build(plan.model, len(plan.classes)).state_dict()
     plan.folder.mkdir(parents=True)
     save_file(state, plan.folder / START)
-    rank.keep_listings(plan)
+    rank.keep_listings(plan, TrainingFolder(plan.folder))
 
 
 def run(plan: RankPlan, world: int = 1) -> dict[str, torch.Tensor]:

@@ -26,7 +26,8 @@ from pulmospark.models.zoo.network import Network
 from pulmospark.spark.session import slots
 from pulmospark.training import launch, rank
 from pulmospark.training.distributed import read_epochs, run_id, show, train_network
-from pulmospark.training.rank import STANDING, START, RankPlan
+from pulmospark.training.rank import RankPlan
+from pulmospark.training.training_folder import STANDING, START
 from training import processes
 from training.toys import CLASSES, toy_images, toy_plan, write_toy
 
