@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
+from benchmarks.object_server import SERVERS
 
 NAMES = (
     "ingest",
@@ -75,6 +76,7 @@ SMALL = Options(
     stream_load=40,
     kills=2,
     kill_images=100,
+    store_images=40,
     repeats=1,
     small=True,
 )
@@ -109,6 +111,10 @@ SMALL = Options(
 )
 @click.option("--failing", type=click.FloatRange(0, 0.5), help="Share of failing requests: 0.05.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--store-images", type=click.IntRange(1), help="Images of store_kills.")
+@click.option(
+    "--server", type=click.Choice(SERVERS), help="S3 server of both, of the latter with --store."
+)
 @click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(

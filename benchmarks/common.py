@@ -85,6 +85,10 @@ class Options:
     """share of the requests to a store that fail, 0 to 1"""
     kill_images: int = 5000
     """files that land in a stream that is killed"""
+    store_images: int = 400
+    """of store_kills"""
+    server: str = "light"
+    """of the store of store_kills and stream_kills: ``light`` or ``moto``"""
     store: bool = False
     """stream_kills: inbox and output in a store, reached through a failing network"""
     repeats: int | None = None
