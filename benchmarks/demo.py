@@ -1,4 +1,4 @@
-"""`pulmospark demo` and `pulmospark --help`, each in a fresh process."""
+"""`pulmospark demo`, `pulmospark --help` and `import pulmospark`, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from benchmarks.common import Options, Report, finish, goal, python, say, scratc
 
 GOAL_SECONDS = 25.0
 GOAL_FIRST_LINE_SECONDS = 1.0
-GOAL_HELP_SECONDS = 0.5
-HELP_REPEATS = 10
+GOAL_HELP_SECONDS = 0.1
+GOAL_IMPORT_SECONDS = 0.1
+START_REPEATS = 10
 
 
 def measure(options: Options) -> Report:
-    """Wall seconds of the demo, of its first line, and of the help."""
-    helps = help_seconds(HELP_REPEATS)
+    """Wall seconds of the demo, of its first line, of the help, and of an import."""
+    helps = start_seconds(_script("--help"))
+    imports = start_seconds(python("-c", "import pulmospark"))
     firsts, demos = [], []
     with scratch(options) as folder:
         for turn in range(options.repeats or 3):
@@ -26,25 +28,28 @@ def measure(options: Options) -> Report:
             firsts.append(first)
             demos.append(seconds)
             say(f"  demo {turn + 1}: {seconds:.1f} s, its first line after {first:.2f} s")
-    demo, line, help_ = map(statistics.median, (demos, firsts, helps))
+    demo, line, help_, import_ = map(statistics.median, (demos, firsts, helps, imports))
     return Report(
         name="demo",
-        title="The demo and the help, wall time in a fresh process",
+        title="The demo, the help and the import, wall time in a fresh process",
         head=("what", "median, s", "range, s", "goal, s"),
         rows=[
             _row(f"pulmospark demo, {options.patients} synthetic patients", demos, GOAL_SECONDS),
             _row("its first line", firsts, GOAL_FIRST_LINE_SECONDS),
             _row("pulmospark --help", helps, GOAL_HELP_SECONDS),
+            _row("import pulmospark, Python's start in", imports, GOAL_IMPORT_SECONDS),
         ],
         notes=[
             goal(f"demo <= {GOAL_SECONDS:.0f} s", demo <= GOAL_SECONDS),
             goal(f"first line <= {GOAL_FIRST_LINE_SECONDS} s", line <= GOAL_FIRST_LINE_SECONDS),
             goal(f"--help <= {GOAL_HELP_SECONDS} s", help_ <= GOAL_HELP_SECONDS),
+            goal(f"import <= {GOAL_IMPORT_SECONDS} s", import_ <= GOAL_IMPORT_SECONDS),
         ],
         figures={
             "demo_seconds": demos,
             "first_line_seconds": firsts,
             "help_seconds": helps,
+            "import_seconds": imports,
             "patients": options.patients,
         },
     )
@@ -69,12 +74,17 @@ def demo_seconds(out: Path, patients: int) -> tuple[float, float]:
     return first, seconds
 
 
-def help_seconds(repeats: int) -> list[float]:
-    """Wall seconds of the help, once warmed."""
+def start_seconds(command: list[str]) -> list[float]:
+    """Wall seconds of a short command, once warmed."""
+    finish(command)
+    return [finish(command)[0] for _ in range(START_REPEATS)]
+
+
+def _script(*arguments: str) -> list[str]:
+    """The command as a user types it, where it is installed."""
     script = Path(sys.executable).with_name("pulmospark")
     command = [str(script)] if script.is_file() else python("-m", "pulmospark")
-    finish([*command, "--help"])
-    return [finish([*command, "--help"])[0] for _ in range(repeats)]
+    return [*command, *arguments]
 
 
 def _row(name: str, seconds: list[float], most: float) -> tuple[str, ...]:

@@ -400,8 +400,8 @@ INT8_WORTH_IMAGES = 50_000
 """images to be scored from which int8 is tried unasked. Quantising MobileNetV2 took 9.5 s of a
 processor, and saved 2 ms an image where the check passed: 4 % of the time if it does not."""
 
-SPEED_IMAGES = 16
-"""images on which the speed of a precision is measured: a tenth of a second."""
+PARITY_TASK_IMAGES = 16
+"""images of the sample that a task of the check has at least: two engines take as long to open."""
 
 PRECISION_GAIN_MAX = 0.9
 """time of a lower precision over float32's from which it is not used unasked."""

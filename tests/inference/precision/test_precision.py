@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -67,7 +68,7 @@ class _Unread:
 
     content_id: str = "none"
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def rows(self) -> pa.Table:
         raise AssertionError("the sample was read")
 
 

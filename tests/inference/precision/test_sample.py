@@ -13,7 +13,12 @@ from pulmospark.chunks import Chunk, chunks_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.list_inputs import list_inputs
-from pulmospark.inference.precision.sample import GivenSample, ListedSample
+from pulmospark.inference.precision.sample import (
+    GivenSample,
+    ListedSample,
+    Sample,
+    standard_pixels,
+)
 from pulmospark.layouts.base import ListingNotes
 
 SETTINGS = IngestSettings(size=16)
@@ -44,7 +49,8 @@ def _table(path: Path, first: int, count: int) -> list[Chunk]:
     return chunks_of([path])
 
 
-def _levels(pixels: np.ndarray) -> list[int]:
+def _levels(sample: Sample) -> list[int]:
+    pixels = standard_pixels(sample.rows(), sample.settings)
     assert pixels.shape[1:] == (16, 16)
     return [int(image[0, 0]) for image in pixels]
 
@@ -52,7 +58,7 @@ def _levels(pixels: np.ndarray) -> list[int]:
 def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 40)
     images = _table(tmp_path / "table.parquet", 40, 61)
-    assert _levels(ListedSample(manifest, images, SETTINGS, 6).pixels()) == [
+    assert _levels(ListedSample(manifest, images, SETTINGS, 6)) == [
         0,
         20,
         40,
@@ -60,15 +66,15 @@ def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
         80,
         100,
     ]
-    assert _levels(ListedSample([], images, SETTINGS, 3).pixels()) == [40, 70, 100]
+    assert _levels(ListedSample([], images, SETTINGS, 3)) == [40, 70, 100]
 
 
 def test_unreadable_images_are_excluded(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 10)
-    levels = _levels(ListedSample(manifest, [], SETTINGS, 50).pixels())
+    levels = _levels(ListedSample(manifest, [], SETTINGS, 50))
     assert levels == [0, 1, 2, 3, 5, 6, 7, 8]
     other_size = _table(tmp_path / "table.parquet", 0, 5)
-    assert len(ListedSample([], other_size, IngestSettings(size=17)).pixels()) == 0
+    assert len(ListedSample([], other_size, IngestSettings(size=17)).rows()) == 0
 
 
 def test_its_name_follows_the_images_and_none_is_read(tmp_path: Path) -> None:
@@ -87,6 +93,6 @@ def test_its_name_follows_the_images_and_none_is_read(tmp_path: Path) -> None:
         path.unlink()
     (tmp_path / "images" / "another.png").touch()  # the folder of a lost mount would be empty
     assert len(before.content_id) == 64
-    given = GivenSample(before.pixels())  # the rows are left
-    assert len(given.pixels()) == 5
+    given = GivenSample(standard_pixels(before.rows(), SETTINGS))  # the rows are left
+    assert _levels(given) == [0, 1, 2, 3, 4]
     assert given.content_id != GivenSample(given.images[1:]).content_id

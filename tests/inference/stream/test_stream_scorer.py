@@ -13,6 +13,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.precision import check as checks
+from pulmospark.inference.precision.sample import standard_pixels
 from pulmospark.inference.stream.scorer import FILE, FolderSample, stream_scorer
 from pulmospark.models.bundle.bundle import read_bundle
 
@@ -34,14 +35,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_sample_is_spread_over_the_folder(folder: Path, tmp_path: Path) -> None:
     whole = FolderSample(folder, SETTINGS)
-    assert whole.pixels().shape == (40, 64, 64)
+    images = standard_pixels(whole.rows(), SETTINGS)
+    assert images.shape == (40, 64, 64)
     few = FolderSample(folder, SETTINGS, count=3)
-    first, last = (FolderSample(folder, SETTINGS).pixels()[place] for place in (0, -1))
-    assert (few.pixels()[0] == first).all()
-    assert len(few.pixels()) == 2  # the last file is not an image
-    assert not (few.pixels()[1] == last).all()
+    assert len(few.rows()) == 3
+    first, middle = standard_pixels(few.rows(), SETTINGS)  # the last file is not an image
+    assert (first == images[0]).all()
+    assert not (middle == images[-1]).all()
     assert few.content_id != whole.content_id == FolderSample(folder, SETTINGS).content_id
-    assert FolderSample(tmp_path, SETTINGS).pixels().shape == (0, 64, 64)
+    assert len(FolderSample(tmp_path, SETTINGS).rows()) == 0
 
 
 def test_with_too_few_images_it_is_float32_and_nothing_is_settled(

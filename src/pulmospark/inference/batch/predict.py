@@ -312,6 +312,7 @@ def _scorer(
         images=sum(chunk.rows for chunk in (*of_files, *of_images)),
         kind="torch" if executor.has_gpus else None,
         in_place=executor.is_here,
+        executor=executor,
     )
     if (kinds := plan.settings.heat_maps) is not None:
         target = work.heat_maps(scorer)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pulmospark.chunks.executor import Executor
 from pulmospark.config.inference import HeatMapFiles, ScoringSettings
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
@@ -42,6 +43,7 @@ def prepare_scorer(
     images: int,
     kind: Kind | None = None,
     in_place: bool = False,
+    executor: Executor | None = None,
 ) -> tuple[Scorer, PrecisionOutcome]:
     """Prepare a bundle's network for workers, in a precision that these images allow.
 
@@ -54,6 +56,7 @@ def prepare_scorer(
         images: number of images to be scored, as far as known.
         kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
         in_place: see :func:`pulmospark.inference.engine.cache.cached_engine`.
+        executor: tries the precisions; ``None``: this process.
 
     Returns:
         What workers score with, and how the precision was chosen.
@@ -69,10 +72,11 @@ def prepare_scorer(
     engine, outcome = choose_precision(
         settings.precision,
         exact,
-        replace(answers, distance=checks.opened(), fence=checks.fence),
+        replace(answers, distances=checks.distances, fence=checks.fence),
         sample,
         images=images,
         quantise=partial(quantised, exact) if can_quantise() else None,
+        executor=executor,
     )
     _LOG.info("%s", outcome.line())
     return scorer_of(bundle, engine, checks), outcome

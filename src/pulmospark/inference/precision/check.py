@@ -8,14 +8,17 @@ precision that exceeds the limits is not used, and the next one is tried.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pydantic import ConfigDict
 
+from pulmospark.chunks.executor import Executor
+from pulmospark.chunks.local import ThisProcess
 from pulmospark.config.inference import Precision, PrecisionPolicy
 from pulmospark.core import limits, machine
 from pulmospark.core.arrays import Floats, Ints, Pixels
@@ -24,13 +27,12 @@ from pulmospark.core.extras import how_to_install
 from pulmospark.core.hashing import bytes_id, value_id
 from pulmospark.core.records import Record
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.inference.engine.openvino_compile import capabilities
 from pulmospark.inference.engine.softmax import softmax
-from pulmospark.inference.engine.spec import EngineOutput, EngineSpec
+from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.precision import cache
-from pulmospark.inference.precision.sample import Sample
-from pulmospark.models.bundle.feature_distance import FeatureDistance
+from pulmospark.inference.precision.sample import Sample, standard_pixels
+from pulmospark.inference.precision.trial import EngineAnswers, TrialWork, run_trial
 
 _ORDER: tuple[Precision, ...] = ("int8", "bf16", "fp16")
 _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
@@ -109,8 +111,8 @@ class Answers:
 
     temperature: float
     points: tuple[tuple[int, float], ...] = ()
-    distance: FeatureDistance | None = None
-    """from the training images, by the network's features; ``None``: not assessable"""
+    distances: str | None = None
+    """file with the statistics of the training images; ``None``: not assessable"""
     fence: float | None = None
 
     @classmethod
@@ -126,20 +128,6 @@ class Answers:
         columns = [probabilities.argmax(axis=1)]
         columns += [probabilities[:, place] >= threshold for place, threshold in self.points]
         return np.column_stack(columns).astype(np.int64)
-
-    def of_network(self, output: EngineOutput) -> tuple[Floats, Floats]:
-        """Logits (n, classes), and distances (n,): all 0 where they are not assessable.
-
-        Raises:
-            ValueError: the engine has no logits, or no features where they are needed.
-        """
-        logits, features = output
-        if logits is None or (features is None and self.distance is not None):
-            raise ValueError("the engine lacks a required output")
-        distances = np.zeros(len(logits))
-        if self.distance is not None and features is not None:
-            distances = self.distance.of(features)
-        return logits.astype(np.float64), distances
 
     def compare(
         self,
@@ -177,20 +165,20 @@ def choose_precision(
     *,
     images: int,
     quantise: Callable[[Pixels], EngineSpec] | None = None,
+    executor: Executor | None = None,
 ) -> tuple[EngineSpec, PrecisionOutcome]:
     """The engine to score with: the requested one if within the limits, else the next.
 
-    Runs on this machine with all its cores: call it before workers are busy here. Results are
-    cached for this kind of processor.
+    Results are cached for this kind of processor.
 
     Args:
         asked: the requested policy.
         exact: the network in float32.
         answers: how logits become decisions.
-        sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only for a check
-            that is not cached.
+        sample: up to ``limits.PARITY_IMAGES`` images; read only for a check that is not cached.
         images: number to be scored.
         quantise: the network in int8, from (n, size, size) images; ``None``: not available.
+        executor: runs the check; ``None``: this process.
 
     Returns:
         The engine, and how it was chosen.
@@ -202,7 +190,7 @@ def choose_precision(
     if asked == "fp32" or images < needed:
         reason = "" if asked == "fp32" else f"a lower one is tried from {needed} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
-    comparison = _Comparison(exact, answers, sample)
+    comparison = _Comparison(exact, answers, sample, executor or ThisProcess())
     trials: list[Trial] = []
     used, reason = exact, ""
     try:
@@ -243,17 +231,23 @@ class _TooFewError(Exception):
 
 
 class _Comparison:
-    """Compares precisions on one sample, which is read and run in float32 at most once."""
+    """Compares precisions on one sample, whose images float32 runs on at most once."""
 
-    def __init__(self, exact: EngineSpec, answers: Answers, sample: Sample) -> None:
+    def __init__(
+        self, exact: EngineSpec, answers: Answers, sample: Sample, executor: Executor
+    ) -> None:
         self._exact, self._answers, self._sample = exact, answers, sample
-        self._pixels: Pixels | None = None
-        self._exactly: tuple[Floats, Floats] | None = None
+        self._executor = executor
+        self._exactly: EngineAnswers | None = None
         self.images = 0
 
     @functools.cached_property
     def sample_id(self) -> str:
         return self._sample.content_id
+
+    @functools.cached_property
+    def rows(self) -> pa.Table:
+        return self._sample.rows()
 
     @property
     def remembered(self) -> bool:
@@ -261,45 +255,43 @@ class _Comparison:
 
     @property
     def pixels(self) -> Pixels:
-        if self._pixels is None:
-            self._pixels = self._sample.pixels()
-            if (count := len(self._pixels)) < limits.PARITY_IMAGES_MIN:
-                raise _TooFewError(
-                    f"{count} images of the sample are readable, and a check needs "
-                    f"{limits.PARITY_IMAGES_MIN}"
-                )
-        return self._pixels
-
-    def slower(self, spec: EngineSpec) -> str:
-        """Why a precision would save nothing on this machine, as measured; empty if it would."""
-        if spec.kind == "torch":  # on a GPU, whose time is not the processor's
-            return ""
-        key = value_id(["speed", self._exact.engine_id, spec.engine_id, *_machine(spec)])
-        speeds = cache.recall(cache.Speeds, key)
-        if speeds is None:
-            pixels = self.pixels[: limits.SPEED_IMAGES]
-            speeds = cache.Speeds(_milliseconds(self._exact, pixels), _milliseconds(spec, pixels))
-            cache.remember(key, speeds)
-        if speeds.lower <= speeds.exact * limits.PRECISION_GAIN_MAX:
-            return ""
-        return f"takes {speeds.lower:.2g} ms an image and fp32 {speeds.exact:.2g}: too little gain"
+        """Of the readable images, (n, size, size)."""
+        pixels = standard_pixels(self.rows, self._sample.settings)
+        _check_enough(len(pixels))
+        return pixels
 
     def trial(self, spec: EngineSpec, *, must_save_time: bool) -> Trial:
-        if must_save_time and (slower := self.slower(spec)):
-            return Trial(precision=spec.precision, passed=False, reason=slower)
+        """Compare a precision with float32, unless an earlier call has.
+
+        Args:
+            spec: of the lower precision.
+            must_save_time: it fails if it saves too little; not on a GPU, whose time is not the
+                processor's.
+        """
+        speed_id = value_id(["speed", self._exact.engine_id, spec.engine_id, *_machine(spec)])
         parts: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
-        if self._answers.distance is not None:
-            parts += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
+        if self._answers.distances is not None:
+            content = Path(self._answers.distances).read_bytes()
+            parts += [self._answers.fence, bytes_id(content)]
         key = value_id([spec.engine_id, *_machine(spec), self.sample_id, parts])
+        must_save_time = must_save_time and spec.kind != "torch"
+        speeds = cache.recall(cache.Speeds, speed_id) if must_save_time else None
+        if speeds is not None and (slower := _slower(speeds)):
+            return Trial(precision=spec.precision, passed=False, reason=slower)
         known = cache.recall(cache.Compared, key)
-        if known is None:
-            if self._exactly is None:
-                self._exactly = self._run(self._exact)
-            logits, distances = self._run(spec)
+        if known is None or (must_save_time and speeds is None):
+            exact, lower = self._run(spec)
+            if lower is None:
+                reason = "does not run on this processor"
+                return Trial(precision=spec.precision, passed=False, reason=reason)
+            speeds = cache.Speeds(exact.milliseconds, lower.milliseconds)
+            cache.remember(speed_id, speeds)
+            if must_save_time and (slower := _slower(speeds)):
+                return Trial(precision=spec.precision, passed=False, reason=slower)
             moved, changed = self._answers.compare(
-                self._exactly[0], logits, (self._exactly[1], distances)
+                exact.logits, lower.logits, (exact.distances, lower.distances)
             )
-            known = cache.Compared(len(self.pixels), moved, changed)
+            known = cache.Compared(len(exact.logits), moved, changed)
             cache.remember(key, known)
         self.images = known.images
         return Trial(
@@ -310,17 +302,31 @@ class _Comparison:
             decisions_changed=known.changed,
         )
 
-    def _run(self, spec: EngineSpec) -> tuple[Floats, Floats]:
-        return self._answers.of_network(new_engine(spec, machine.cores()).run(self.pixels))
+    def _run(self, spec: EngineSpec) -> tuple[EngineAnswers, EngineAnswers | None]:
+        """Answers in float32 and in a lower precision; ``None``: this processor has it not."""
+        engines = (spec,) if self._exactly is not None else (self._exact, spec)
+        work = TrialWork(engines, self._sample.settings, self._answers.distances)
+        answers = run_trial(work, self.rows, self._executor)
+        exact = self._exactly or answers.get(self._exact.engine_id)
+        _check_enough(0 if exact is None else len(exact.logits))
+        assert exact is not None
+        self._exactly = exact
+        return exact, answers.get(spec.engine_id)
 
 
-def _milliseconds(spec: EngineSpec, pixels: Pixels) -> float:
-    """Processor time of one thread, which other work on the machine hardly changes."""
-    engine = new_engine(spec)
-    engine.run(pixels[: spec.batch])
-    started = time.process_time()
-    engine.run(pixels)
-    return (time.process_time() - started) * 1000 / len(pixels)
+def _check_enough(images: int) -> None:
+    if images < limits.PARITY_IMAGES_MIN:
+        raise _TooFewError(
+            f"{images} images of the sample are readable, and a check needs "
+            f"{limits.PARITY_IMAGES_MIN}"
+        )
+
+
+def _slower(speeds: cache.Speeds) -> str:
+    """Why a precision saves too little on this machine, as measured; empty if it does not."""
+    if speeds.lower <= speeds.exact * limits.PRECISION_GAIN_MAX:
+        return ""
+    return f"takes {speeds.lower:.2g} ms an image and fp32 {speeds.exact:.2g}: too little gain"
 
 
 def _machine(spec: EngineSpec) -> list[str]:
@@ -347,15 +353,13 @@ def _no_gain(
                 f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "
                 "--precision"
             )
-        return "" if "INT8" in capabilities() else "does not run on this processor"
-    name = precision.upper()
-    if name not in capabilities():
-        return "does not run on this processor"
+        return ""
     gains = _BF16_FLAGS if precision == "bf16" else _FP16_FLAGS
     asked_for = asked == precision == "fp16"
     if asked_for or gains & machine.processor().flags:
         return ""
-    return "is no faster on this processor"
+    runs = precision.upper() in capabilities()
+    return "is no faster on this processor" if runs else "does not run on this processor"
 
 
 def _no_gain_in_torch(precision: Precision) -> str:

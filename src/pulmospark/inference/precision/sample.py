@@ -3,56 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from pulmospark.chunks.work_list import Chunk, read_chunk
 from pulmospark.config.ingest import IngestSettings
-from pulmospark.core import limits, machine
+from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.hashing import bytes_id, value_id
+
+SCHEMA = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("pixels", pa.binary()),
+    ]
+)
+"""of a sample: files to read, and the pixels of images that are standard images already"""
 
 
 class Sample(Protocol):
     """Images that a precision is checked on."""
 
     @property
+    def settings(self) -> IngestSettings:
+        """How files are read."""
+        ...
+
+    @property
     def content_id(self) -> str:
         """SHA-256 that changes with the images."""
         ...
 
-    def pixels(self) -> Pixels:
-        """(n, size, size); unreadable images are excluded."""
+    def rows(self) -> pa.Table:
+        """Rows of :data:`SCHEMA`; reads no file."""
         ...
 
 
 @dataclass(frozen=True)
 class GivenSample:
-    """Standard images that are already in memory."""
+    """Standard images (n, size, size) that are already in memory."""
 
     images: Pixels
+
+    @property
+    def settings(self) -> IngestSettings:
+        """Of images of this size."""
+        return IngestSettings(size=self.images.shape[1])
 
     @property
     def content_id(self) -> str:
         """Of the pixels."""
         return bytes_id(self.images.tobytes())
 
-    def pixels(self) -> Pixels:
-        """The images, (n, size, size)."""
-        return self.images
+    def rows(self) -> pa.Table:
+        """See :class:`Sample`."""
+        pixels = [{"pixels": image.tobytes()} for image in self.images]
+        return pa.Table.from_pylist(pixels, schema=SCHEMA)
 
 
 @dataclass(frozen=True)
 class ListedSample:
-    """Images of a manifest and of images tables, read on demand.
+    """Images of a manifest and of images tables.
 
-    Reads on this machine, with all its cores. Holds in memory the sample, one image per core, and
-    one row group.
+    Holds in memory the rows of the sample, and one row group.
 
     Attributes:
         manifest: chunks of files to be scored.
@@ -74,19 +92,14 @@ class ListedSample:
         known = _rows(self.images, rows, ["uri", "image_id"])
         return value_id([self.settings.model_dump(), list(listed), list(known)])
 
-    def pixels(self) -> Pixels:
+    def rows(self) -> pa.Table:
         """See :class:`Sample`."""
         files, rows = self._places()
-        listed = _rows(self.manifest, files, ["uri", "problem"])
-        uris = [row["uri"] for row in listed if not row["problem"]]
-        pixels = read_pixels(uris, self.settings)
-        size = self.settings.size
-        pixels += [
-            row["pixels"]
-            for row in _rows(self.images, rows, ["pixels"])
-            if row["pixels"] is not None and len(row["pixels"]) == size**2
-        ]
-        return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
+        listed = _rows(self.manifest, files, ["uri", "size_bytes", "problem"])
+        known = _rows(self.images, rows, ["uri", "pixels"])
+        kept = [row for row in listed if not row["problem"]]
+        kept += [row for row in known if len(row["pixels"] or b"") == self.settings.size**2]
+        return pa.Table.from_pylist(kept, schema=SCHEMA)
 
     def _places(self) -> tuple[list[int], list[int]]:
         """Positions of the images in the manifest and in the images tables, evenly spaced."""
@@ -111,15 +124,24 @@ def _rows(
         yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()
 
 
-def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
-    """Standard images of files, read on all cores; files that are not images are excluded."""
-    # Inside: the decoders, which a call without a check does not need.
-    from pulmospark.imaging.image import StandardImage, read_image  # noqa: PLC0415
+def standard_pixels(rows: pa.Table, settings: IngestSettings) -> Pixels:
+    """Standard images of rows of :data:`SCHEMA`, (n, size, size); unreadable ones are excluded.
 
-    read = partial(read_image, settings=settings)
-    with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-        return [
-            image.pixels.tobytes()
-            for image in pool.map(read, uris)
-            if isinstance(image, StandardImage)
+    Holds a few files and all the images in memory.
+    """
+    # Inside: the decoders, which a call without a check does not need.
+    from pulmospark.imaging.image import StandardImage, image_from_bytes  # noqa: PLC0415
+    from pulmospark.imaging.read_ahead import fetch_stored_ahead  # noqa: PLC0415
+
+    listed = rows.append_column("problem", pa.nulls(len(rows))).to_pylist()
+    read = fetch_stored_ahead([row for row in listed if row["pixels"] is None])
+    decoded = (image_from_bytes(data, settings) for _, data in read if isinstance(data, bytes))
+    pixels = [image.pixels for image in decoded if isinstance(image, StandardImage)]
+    size = settings.size
+    known = b"".join(row["pixels"] for row in listed if row["pixels"] is not None)
+    return np.concatenate(
+        [
+            np.array(pixels, np.uint8).reshape(-1, size, size),
+            np.frombuffer(known, np.uint8).reshape(-1, size, size),
         ]
+    )

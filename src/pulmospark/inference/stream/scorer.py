@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pydantic import ValidationError
 
 import pulmospark
 from pulmospark.config.inference import PrecisionPolicy, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import files, limits, machine
-from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.batch.scorer import checks_of, prepare_scorer, scorer_of
@@ -25,7 +25,7 @@ from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.engine.available import has_gpu, library_version
 from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 from pulmospark.inference.precision.check import PrecisionOutcome
-from pulmospark.inference.precision.sample import read_pixels
+from pulmospark.inference.precision.sample import SCHEMA
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.stored import objects_below
 from pulmospark.layouts.walk import FoundFile, walk
@@ -68,11 +68,10 @@ class FolderSample:
         facts = [[file.uri, file.size_bytes, file.modified_ns] for file in self._files]
         return value_id([self.settings.model_dump(), facts])
 
-    def pixels(self) -> Pixels:
-        """(n, size, size); files that are not images are excluded."""
-        pixels = read_pixels([file.uri for file in self._files], self.settings)
-        size = self.settings.size
-        return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
+    def rows(self) -> pa.Table:
+        """See :class:`pulmospark.inference.precision.sample.Sample`."""
+        files = [{"uri": file.uri, "size_bytes": file.size_bytes} for file in self._files]
+        return pa.Table.from_pylist(files, schema=SCHEMA)
 
 
 def stream_scorer(
