@@ -19,7 +19,7 @@ from pulmospark.store.append_log import PLAIN_NAME, NewFile, added, entry_of, no
 from pulmospark.store.delta import column_of, delta_errors, storage_options
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.prefetch import under_way
-from pulmospark.store.repeats import BrokenOffError, repeat
+from pulmospark.store.repeats import repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
@@ -69,24 +69,24 @@ class Commit:
     """
 
     def __init__(self, table: StoreUri, schema: pa.Schema) -> None:
-        self._table, self._schema = table, schema
+        self.table, self._schema = table, schema
         self._newest = under_way(_newest, table)
         self.name_files({})
 
     def name_files(self, rows: Mapping[str, int]) -> None:
         """Say what the table will hold; see :func:`commit_files`."""
         self._rows = rows
-        self._sizes = under_way(_sizes, self._table, rows)
+        self._sizes = under_way(_sizes, self.table, rows)
 
     def run(self) -> int:
         """Commit; see :func:`commit_files`."""
         try:
             version = self._entered(self._newest.result(), self._sizes.result())
-        except (BrokenOffError, ConflictError):  # perhaps it was done, as its files will say
-            version = None
+        except (SourceUnavailableError, ConflictError):
+            version = None  # perhaps it was done, as its files will say
         if version is not None:
             return version
-        return repeat(lambda: _committed(self._table, self._rows, self._schema))
+        return repeat(lambda: _committed(self.table, self._rows, self._schema))
 
     def _entered(self, delta: DeltaTable | None, sizes: Mapping[str, int]) -> int | None:
         """Write the log's entry; returns the version, or ``None`` where deltalake has to."""
@@ -100,7 +100,7 @@ class Commit:
             return None
         files = [NewFile(name, sizes[name], rows) for name, rows in self._rows.items()]
         entry = entry_of("WRITE", [*actions, *map(added, files)])
-        open_store(self._table).put_new((self._table / LOG / entry_name(version)).key, entry)
+        open_store(self.table).put_new((self.table / LOG / entry_name(version)).key, entry)
         return version
 
     def _first(self) -> list[dict[str, Any]] | None:

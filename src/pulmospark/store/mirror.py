@@ -77,8 +77,8 @@ class Mirror:
         self._state_path, self._flag = home / _STATE, home / _UNPUBLISHED
         self._lease: Lease[RunRecord] | None = None
 
-    def fetch(self) -> bool:
-        """Bring the copy up to date; whether there is a run in the store at all.
+    def fetch(self, only: str | None = None) -> bool:
+        """Bring the copy, or one unit of it, up to date; whether there is a run in the store.
 
         A unit that is the same in the store as when it was last copied or published stays as it
         is here: it may be newer. One that another machine published since replaces it.
@@ -93,10 +93,10 @@ class Mirror:
             if self._lease is None
             else (self._lease.leased.record, "")
         )
-        self._take(known[0] if known else Published())
+        self._take(known[0] if known else Published(), only)
         return known is not None
 
-    def _take(self, record: Published) -> None:
+    def _take(self, record: Published, only: str | None) -> None:
         state = self._state()
         for name in [name for name in state if name not in record.units]:
             _remove(self.folder / name)
@@ -106,6 +106,7 @@ class Mirror:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             published = {n: unit.model_dump(mode="json") for n, unit in record.units.items()}
             old = [n for n in published if published[n] != state.get(n, {}).get("published")]
+            old = [name for name in old if only in {None, name}]
             one_at_a_time = threading.Lock()
 
             def copy(name: str) -> None:

@@ -340,22 +340,22 @@ def _score(
     seen = sum(chunk.rows for chunk in of_files)
     total = seen + sum(chunk.rows for chunk in of_images)
     reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    folder, tables = work.parts_of(len(of_files) + len(of_images))
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
-            work.parts,
+            folder,
             progress,
             reads=[*reads, *map(outermost, reads_of(of_files))],
-            tables=work.address,
+            tables=tables,
         )
         later = _Later(progress, seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
-        rows = chunks.run_chunks(
-            executor, of_rows, of_images, work.parts, later, tables=work.address
-        )
-    return Written(parts, rows, heat_maps=None if scorer.heat is None else scorer.heat.folder)
+        rows = chunks.run_chunks(executor, of_rows, of_images, folder, later, tables=tables)
+    heat_maps = None if scorer.heat is None else scorer.heat.folder
+    return Written(parts, rows, heat_maps=heat_maps, are_placed=tables is not None)
 
 
 def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
