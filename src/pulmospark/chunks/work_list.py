@@ -21,6 +21,9 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Ints
 from pulmospark.store.light_parts import whole_of
 
+_PIECES_AT_END = 4
+"""of a chunk: a slot waits for the others no longer than one takes"""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -78,7 +81,7 @@ def listed_chunks(
     for path in files:
         with open_parquet(path) as file:
             for group in range(file.num_row_groups):
-                sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
+                sizes = _read(file, group, ["size_bytes"])["size_bytes"].to_numpy()
                 chunks += [
                     Chunk(str(path), group, end - start, start)
                     for start, end in _cuts(sizes, rows_max, bytes_max)
@@ -89,13 +92,16 @@ def listed_chunks(
 def evened(
     files: Sequence[Place], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
 ) -> list[Chunk]:
-    """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
+    """As :func:`listed_chunks`, but split so that all slots finish at about the same time.
 
-    The last tasks of a long list are short compared with the whole.
+    A short list is shared out; of a long one the last chunk of each slot is cut into pieces.
     """
     usual = listed_chunks(files, rows_max)
-    if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
-        return usual
+    if len(usual) > slots * limits.TASK_CHUNKS_MAX:
+        pieces = [piece for chunk in usual[-slots:] for piece in chunk.cut(_PIECES_AT_END)]
+        return usual[:-slots] + pieces
+    if not usual:
+        return []
     rows = sum(chunk.rows for chunk in usual)
     even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
     # More of them than slots take at once: the files' sizes already limit the chunks.
@@ -170,7 +176,12 @@ def _footer(path: str, modified_ns: int, size: int) -> pq.FileMetaData:
 
 def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
     with open_parquet(place_of(at[0]), _footer(*at), at[1:]) as file:
-        return file.read_row_group(row_group, columns=None if columns is None else list(columns))
+        return _read(file, row_group, None if columns is None else list(columns))
+
+
+def _read(file: pq.ParquetFile, row_group: int, columns: list[str] | None) -> pa.Table:
+    """In this thread: pyarrow's own would each keep megabytes, and workers use a core each."""
+    return file.read_row_group(row_group, columns=columns, use_threads=False)
 
 
 @functools.lru_cache(maxsize=1)

@@ -262,6 +262,7 @@ def _run(
     of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files)
     listed = time.perf_counter()
     scorer, precision = _scorer(plan, executor, work, of_files, of_images)
+    pa.default_memory_pool().release_unused()  # of the lists, which nothing here needs again
     ready = time.perf_counter()
     written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
     written = replace(written, named_as_frames=_named_as_frames(todo.lists))
@@ -285,7 +286,6 @@ def _listed(
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
-    pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
     return writer.files if seen else []
 
 
@@ -367,7 +367,7 @@ def _named_as_frames(lists: Sequence[Place]) -> frozenset[str]:
     names: set[str] = set()
     for place in lists:
         with open_parquet(place) as file:
-            for batch in file.iter_batches(columns=["uri"]):
+            for batch in file.iter_batches(limits.CHUNK_FILES_MAX, columns=["uri"]):
                 names.update(later_frames(batch.column(0)))
     return frozenset(names)
 
