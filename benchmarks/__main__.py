@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
+from benchmarks.object_server import SERVERS
 
 NAMES = (
     "ingest",
@@ -66,6 +67,7 @@ SMALL = Options(
     planned=600,
     slices=(900, 1800),
     models=("squeezenet1_1",),
+    epochs=1,
     score_images=(40, 80),
     listed=(300, 600),
     patients=30,
@@ -75,6 +77,7 @@ SMALL = Options(
     stream_load=40,
     kills=2,
     kill_images=100,
+    store_images=40,
     repeats=1,
     small=True,
 )
@@ -101,6 +104,7 @@ SMALL = Options(
 @click.option("--planned", type=click.IntRange(1), help="Images of cluster.")
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Images of training, an epoch.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of store_training.")
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option(
     "--kills",
@@ -109,6 +113,10 @@ SMALL = Options(
 )
 @click.option("--failing", type=click.FloatRange(0, 0.5), help="Share of failing requests: 0.05.")
 @click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--store-images", type=click.IntRange(1), help="Images of store_kills.")
+@click.option(
+    "--server", type=click.Choice(SERVERS), help="S3 server of both, of the latter with --store."
+)
 @click.option("--store", is_flag=True, help="Inbox and output of stream_kills in a store.")
 @click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
 @click.option(

@@ -41,6 +41,8 @@ class Options:
     """of features"""
     training: int = 640
     """images of training, an epoch"""
+    epochs: int = 50
+    """of store_training"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
     """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
@@ -69,8 +71,6 @@ class Options:
     """folder that all machines mount, or a bucket, for the images of scale"""
     listed: tuple[int, ...] = (10_000, 10_000_000)
     """numbers of listed images of list_memory"""
-    driver_listed: int = 1_000_000
-    """at most, of the commands of list_memory, which read them"""
     patients: int = 320
     """of the demo"""
     stream_images: int = 300
@@ -85,6 +85,10 @@ class Options:
     """share of the requests to a store that fail, 0 to 1"""
     kill_images: int = 5000
     """files that land in a stream that is killed"""
+    store_images: int = 400
+    """of store_kills"""
+    server: str = "light"
+    """of the store of store_kills and stream_kills: ``light`` or ``moto``"""
     store: bool = False
     """stream_kills: inbox and output in a store, reached through a failing network"""
     repeats: int | None = None

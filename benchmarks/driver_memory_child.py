@@ -1,7 +1,8 @@
 """What ``list_memory`` runs of the driver: whole commands over as many files as are listed.
 
 The files are empty, so that each is a reject as soon as it is opened: what the driver holds of a
-file does not depend on what a worker makes of it. Objects of a store are listed and planned only.
+file does not depend on what a worker makes of it. Most are further names of the same files, or ten
+million would need as many inodes. Objects of a store are listed and planned only.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.spark.session import spark_session
 
 _FOLDER_FILES = 1_000
+_NAMES = 10_000
+"""of a file: a file system may allow no more than some 60,000"""
 _LOOK_S = 0.05
 
 
@@ -52,13 +55,18 @@ class Peak:
 
 
 def write_tree(folder: Path, count: int) -> Iterator[Path]:
-    """So many empty files, in two classes."""
+    """So many names of empty files, in two classes."""
+    file = folder
     for number in range(count):
         place = folder / "AB"[number % 2] / f"{number // _FOLDER_FILES:06d}"
         if number % _FOLDER_FILES < 2:
             place.mkdir(parents=True)
         path = place / f"{number:010d}.png"
-        path.touch()
+        if number % _NAMES:
+            path.hardlink_to(file)
+        else:
+            path.touch()
+            file = path
         yield path
 
 

@@ -51,7 +51,7 @@ from pulmospark.training.data_loader import Source, open_feed
 from pulmospark.training.dataset import Listing, Piece
 from pulmospark.training.device import environment, make_repeatable
 from pulmospark.training.folded_batch_norm import folded_batch_norm
-from pulmospark.training.frozen_outputs import FrozenOutputs, keep_outputs
+from pulmospark.training.frozen_outputs import FrozenOutputs, OutputsFolder, keep_outputs
 from pulmospark.training.process_group import Ranks
 from pulmospark.training.recipe import completed
 from pulmospark.training.softmax_regression import Standardised, fit_softmax
@@ -213,7 +213,9 @@ def _train(folder: Path, how: dict[str, Any]) -> list[dict[str, float]]:
     listener = _Clock()
     frozen = None
     if how.get("keep", True):
-        frozen = keep_outputs(network, settings, listings, folder / "outputs", Ranks())
+        frozen = keep_outputs(
+            network, settings, listings, OutputsFolder(folder / "outputs"), Ranks()
+        )
     train, validation = map(open_feed, listings)
     if how.get("head") and frozen is not None:
         _start_head(network, train, frozen)

@@ -35,7 +35,8 @@ def measure(options: Options) -> Report:
     """Kill the stream at random moments while images land; compare its tables with a batch's."""
     made_of = pictures(data_folder(options))
     images = options.kill_images
-    with scratch(options) as work, places(work, store=options.store) as where:
+    store = options.server if options.store else None
+    with scratch(options) as work, places(work, store=store) as where:
         bundle = untrained_bundle(
             work / "bundle", "squeezenet1_1" if options.small else "mobilenet_v2"
         )

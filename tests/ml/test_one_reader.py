@@ -32,7 +32,7 @@ from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
 from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.export.check_images import images_for
-from pulmospark.inference.precision.sample import ListedSample
+from pulmospark.inference.precision.sample import ListedSample, standard_pixels
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.scorer import FolderSample
 from pulmospark.inference.stream.tasks import StreamWork, from_bytes, to_bytes
@@ -144,11 +144,13 @@ def by_ingest(bundle: Bundle, paths: list[Path]) -> Pixels:
 def by_sample(bundle: Bundle, paths: list[Path]) -> Pixels:
     listed = paths[0].parent / ".manifest.parquet"
     pq.write_table(manifest_of(paths), listed)
-    return ListedSample(chunks_of([listed]), [], bundle.config.ingest).pixels()
+    sample = ListedSample(chunks_of([listed]), [], bundle.config.ingest)
+    return standard_pixels(sample.rows(), sample.settings)
 
 
 def by_stream_sample(bundle: Bundle, paths: list[Path]) -> Pixels:
-    return FolderSample(paths[0].parent, bundle.config.ingest).pixels()
+    sample = FolderSample(paths[0].parent, bundle.config.ingest)
+    return standard_pixels(sample.rows(), sample.settings)
 
 
 def by_export(bundle: Bundle, paths: list[Path]) -> Pixels:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pulmospark.chunks import chunks_of, read_part, run_chunks
@@ -28,9 +31,11 @@ def pool(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPoo
         yield pool
 
 
-def _run(pool: LocalPool, bucket: StoreUri, tmp_path: Path, work: Any) -> list[Any]:
+def _run(
+    pool: LocalPool, bucket: StoreUri, tmp_path: Path, work: Any, count: int | None = None
+) -> list[Any]:
     open_store(bucket).put("numbers", (numbers_in(tmp_path) / "numbers.parquet").read_bytes())
-    todo = chunks_of([bucket / "numbers"])
+    todo = chunks_of([bucket / "numbers"])[:count]
     progress = Progress("test", 0, quiet=True)
     parts = run_chunks(pool, work, todo, bucket / "work", progress)
     rows = [read_part(part.place, ["double"]) for part in parts if part.table == "doubled"]
@@ -53,3 +58,23 @@ def test_an_image_that_ends_the_process_is_found(
 ) -> None:
     doubled = _run(pool, bucket, tmp_path, RejectingDeadly((50,)))
     assert doubled == [2 * number for number in range(COUNT) if number != 50]
+
+
+@dataclass(frozen=True)
+class _Meeting(Deadly):
+    """Returns once two chunks are worked on at the same time."""
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        _BARRIER.wait(30)
+        return super().__call__(chunk)
+
+
+_BARRIER = threading.Barrier(2)
+"""of the threads of one worker process"""
+
+
+def test_no_thread_takes_a_second_chunk_before_each_has_one(
+    pool: LocalPool, bucket: StoreUri, tmp_path: Path
+) -> None:
+    """Else one thread would have both, and the other none."""
+    assert len(_run(pool, bucket, tmp_path, _Meeting(), 2)) == COUNT // 2

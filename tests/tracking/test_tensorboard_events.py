@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pulmospark.core.errors import PlatformError
 from pulmospark.evaluation.results import OperatingPoint
 from pulmospark.tracking.tensorboard_follow import Follower
-from pulmospark.training.rank import EPOCHS
 from pulmospark.training.results import ModelRecord
+from pulmospark.training.training_folder import EPOCHS
 
 
 def _epoch(number: int, *, validated: bool = True) -> dict[str, Any]:

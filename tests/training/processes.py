@@ -22,11 +22,21 @@ from pulmospark.core import machine
 from pulmospark.models.zoo import networks
 from pulmospark.training import rank
 from pulmospark.training.loop import Epoch, Listener, fit
-from pulmospark.training.rank import START, TRAINED, RankPlan, train_rank
+from pulmospark.training.rank import RankPlan, train_rank
+from pulmospark.training.training_folder import START, TRAINED, TrainingFolder
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # The first step of an optimiser imports the compiler, which takes longest.
 _CONTEXT.set_forkserver_preload(["pulmospark.training.rank", "torch._dynamo"])
+
+_KILLING = """
+import sys
+sys.path.insert(0, {tests!r})
+from training.processes import Kill, kill_itself
+kill_itself(Kill(after={after}))
+from pulmospark.training.rank import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ def prepare(plan: RankPlan) -> None:
     state = networks.build(plan.model, len(plan.classes)).state_dict()
     plan.folder.mkdir(parents=True)
     save_file(state, plan.folder / START)
-    rank.keep_listings(plan)
+    rank.keep_listings(plan, TrainingFolder(plan.folder))
 
 
 def run(plan: RankPlan, world: int = 1) -> dict[str, torch.Tensor]:
@@ -75,6 +85,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     """Whether all tensors are the same to the last bit."""
     return set(one) == set(two) and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def killing_itself(after: int) -> str:
+    """A program that is a training process, killed after as many epochs."""
+    return _KILLING.format(tests=str(Path(__file__).parents[1]), after=after)
 
 
 def kill_itself(kill: Kill) -> None:

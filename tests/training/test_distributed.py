@@ -26,7 +26,8 @@ from pulmospark.models.zoo.network import Network
 from pulmospark.spark.session import slots
 from pulmospark.training import launch, rank
 from pulmospark.training.distributed import read_epochs, run_id, show, train_network
-from pulmospark.training.rank import STANDING, START, RankPlan
+from pulmospark.training.rank import RankPlan
+from pulmospark.training.training_folder import STANDING, START
 from training import processes
 from training.toys import CLASSES, toy_images, toy_plan, write_toy
 
@@ -83,32 +84,21 @@ def test_more_processes_than_slots(tmp_path: Path, spark: SparkSession) -> None:
         _train(toy_plan(tmp_path), spark, room + 1)
 
 
-_KILLS_ITSELF = """
-import sys
-sys.path.insert(0, {tests!r})
-from training.processes import Kill, kill_itself
-kill_itself(Kill(after={after}))
-from pulmospark.training.rank import main
-main()
-"""
-
-
 def _with_a_kill(number: str, after: int) -> Callable[..., None]:
     """``run_rank`` of which one process is killed, after as many epochs.
 
     A function of its own, which travels to the workers as it is: they do not see the tests.
     """
-    tests = str(Path(__file__).parents[1])
-    program = _KILLS_ITSELF.format(tests=tests, after=after)
+    program = processes.killing_itself(after)
 
     def run_rank(facts: Any, plan: str, environment: dict[str, str], gpu: str | None) -> None:
-        call = subprocess.call
+        start = subprocess.Popen
 
-        def instead(command: list[str], **options: Any) -> int:
-            return call([command[0], "-c", program, command[-1]], **options)
+        def instead(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+            return start([command[0], "-c", program, command[-1]], **options)
 
-        chosen = instead if os.environ["RANK"] == number else call
-        with mock.patch.object(subprocess, "call", chosen):
+        chosen = instead if os.environ["RANK"] == number else start
+        with mock.patch.object(subprocess, "Popen", chosen):
             launch.run_rank(facts, plan, environment, gpu)
 
     return run_rank

@@ -28,6 +28,7 @@ from pulmospark.training.frozen_outputs import can_keep
 from pulmospark.training.frozen_stages import split_frozen
 from pulmospark.training.param_groups import train_mode
 from pulmospark.training.rank import RankPlan
+from pulmospark.training.training_folder import START, TRAINED
 from training import processes
 from training.processes import Kill
 from training.toys import toy_plan
@@ -92,8 +93,8 @@ def test_other_pixels_or_frozen_weights_have_other_files(tmp_path: Path) -> None
     before = set((tmp_path / "outputs").glob("*/*.npy"))
     torch.manual_seed(6)
     network = networks.build(kept.model, 2)
-    save_file(network.state_dict(), kept.folder / rank.START)
-    (kept.folder / rank.TRAINED).unlink()
+    save_file(network.state_dict(), kept.folder / START)
+    (kept.folder / TRAINED).unlink()
     processes.run(kept)
     after = set((tmp_path / "outputs").glob("*/*.npy"))
     assert len(after) == 2 * len(before)

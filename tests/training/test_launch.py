@@ -17,8 +17,9 @@ from pulmospark.models.zoo import networks
 from pulmospark.spark.gpus import TASK_GPUS, gpus_of_a_task
 from pulmospark.training import distributed
 from pulmospark.training.distributed import train_network
-from pulmospark.training.launch import PLAN, leaving_no_trace
+from pulmospark.training.launch import leaving_no_trace
 from pulmospark.training.rank import RankPlan
+from pulmospark.training.training_folder import PLAN
 from training import processes
 from training.toys import CLASSES, toy_plan
 

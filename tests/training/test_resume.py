@@ -22,7 +22,8 @@ from pulmospark.training.checkpoint import (
 )
 from pulmospark.training.distributed import read_epochs
 from pulmospark.training.optimiser import make_optimiser
-from pulmospark.training.rank import CHECKPOINT, RankPlan
+from pulmospark.training.rank import RankPlan
+from pulmospark.training.training_folder import CHECKPOINT
 from training import processes
 from training.processes import Kill
 from training.toys import SIZE, toy_plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,18 +116,19 @@ class LocalPool(_OnThisMachine):
         with self._lock:
             self._workers = [worker.alive() for worker in self._workers]
             lanes = [(w, each) for w in self._workers for each in w.connections][:shares]
-        numbers = iter(range(shares))
+        # Each has a share before one has two, which it holds although another may be idle.
+        further = iter(range(len(lanes), shares))
         stop = threading.Event()
 
-        def follow(lane: tuple[WorkerProcess, Connection]) -> list[UnitRow]:
+        def follow(first: int, lane: tuple[WorkerProcess, Connection]) -> list[UnitRow]:
             try:
-                return list(_rows(lane, task, numbers, stop))
+                return list(_rows(lane, task, itertools.chain((first,), further), stop))
             except BaseException:
                 stop.set()  # the other lanes finish their chunk, and take no other
                 raise
 
         with ThreadPoolExecutor(len(lanes), thread_name_prefix="chunks-lane") as pool:
-            outcomes = [pool.submit(follow, lane) for lane in lanes]
+            outcomes = [pool.submit(follow, *each) for each in enumerate(lanes)]
         failures = [error for each in outcomes if (error := each.exception()) is not None]
         # What a task raised says more than that a process has ended.
         for failure in sorted(failures, key=lambda error: isinstance(error, WorkerEndedError)):

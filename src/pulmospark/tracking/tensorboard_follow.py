@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pulmospark.core import files
 from pulmospark.training.distributed import read_epochs
-from pulmospark.training.rank import EPOCHS
 from pulmospark.training.results import ModelRecord
+from pulmospark.training.training_folder import EPOCHS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark import chunks
+from pulmospark.chunks.carried import Carrier
 from pulmospark.chunks.parquet_files import Place
-from pulmospark.config.train import TrainSettings
-from pulmospark.core.errors import PlatformError
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -19,6 +18,7 @@ from pulmospark.data.expand.table import expanded_for
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import ScoreWork, write_scored
 from pulmospark.models.zoo.network import Network
+from pulmospark.store.uri import StoreUri
 from pulmospark.training.augmented_images import training_images
 from pulmospark.training.calibrate import from_validation, record
 from pulmospark.training.context import Job
@@ -27,6 +27,7 @@ from pulmospark.training.feature_distance import features_of_training
 from pulmospark.training.rank import RankPlan
 from pulmospark.training.recipe import network_settings
 from pulmospark.training.results import model_name
+from pulmospark.training.training_folder import StoredTrainingFolder, TrainingFolder
 
 
 def train_by_network(
@@ -37,42 +38,36 @@ def train_by_network(
     Returns:
         Values for a ``TrainResult``, and parts of a features table of training images.
     """
-    settings = _checked(job)
+    settings = job.experiment.train
+    work = job.executor.seen(job.work)
+    if job.store is not None:
+        job.executor.check(folder=work)
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
-    images, cohort = training_images(job.expanded, job.images, job.cohort)
-    frozen_outputs = job.work / "frozen-outputs"
+    frozen_outputs = work / "frozen-outputs"
+    carry = Carrier(work / "carried") if isinstance(work, StoreUri) else None
     score_parts: list[Path] = []
     trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
         network.load_state_dict(start)
         begun = time.perf_counter()
-        plan = RankPlan(
-            model=settings.model,
-            classes=job.split.classes,
-            images=job.images,
-            cohort=job.cohort,
-            fold=fold,
-            size=job.size,
-            settings=network_settings(settings),
-            seed=job.experiment.seed,
-            threads=threads_for(settings.processes, job.spark),
-            folder=job.work / model_name(fold),
-            augment=settings.augment,
-            training_images=images if job.expanded else None,
-            training_cohort=cohort if job.expanded else None,
-            frozen_outputs=frozen_outputs,
-        )
+        plan = _plan(job, fold, frozen_outputs)
         title = "train" if fold is None else f"train fold {fold}"
         with Progress(title, 0, "steps", quiet=job.quiet) as progress:
             trained = train_network(
-                network, plan, job.spark, processes=settings.processes, progress=progress
+                network,
+                plan,
+                job.spark,
+                processes=settings.processes,
+                progress=progress,
+                shared=_shared(job, plan.folder, carry),
             )
         network.eval()
         score_parts += _score(job, network, fold, todo)
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
         trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))
-    shutil.rmtree(frozen_outputs, ignore_errors=True)
+    if isinstance(frozen_outputs, Path):
+        shutil.rmtree(frozen_outputs, ignore_errors=True)
     chunks.link_parts(score_parts, scores)
     models = tuple(
         record(
@@ -89,24 +84,34 @@ def train_by_network(
     return {"models": models}, features_of_training(job, network)
 
 
-def _checked(job: Job) -> TrainSettings:
-    """The settings, unless training processes cannot see this machine's copy of a stored run.
+def _plan(job: Job, fold: int | None, frozen_outputs: Place) -> RankPlan:
+    """The parameters of the processes that train a fold's model."""
+    settings = job.experiment.train
+    images, cohort = training_images(job.expanded, job.images, job.cohort)
+    return RankPlan(
+        model=settings.model,
+        classes=job.split.classes,
+        images=job.images,
+        cohort=job.cohort,
+        fold=fold,
+        size=job.size,
+        settings=network_settings(settings),
+        seed=job.experiment.seed,
+        threads=threads_for(settings.processes, job.spark),
+        folder=job.work / model_name(fold),
+        augment=settings.augment,
+        training_images=images if job.expanded else None,
+        training_cohort=cohort if job.expanded else None,
+        frozen_outputs=frozen_outputs,
+    )
 
-    Raises:
-        PlatformError: they cannot.
-    """
-    if job.store is None:
-        return job.experiment.train
-    try:
-        job.executor.sharing(None).check(folder=job.work)
-    except PlatformError as error:
-        raise PlatformError(
-            f"{job.work}: train.method is 'network', whose processes exchange files there, and "
-            "they do not all see it: set XDG_CACHE_HOME to a folder that every machine of the "
-            "cluster mounts, or train.method to 'features'",
-            detail=error.message,
-        ) from error
-    return job.experiment.train
+
+def _shared(job: Job, folder: Path, carry: Carrier | None) -> TrainingFolder:
+    """A training's folder, as its processes find it."""
+    place = job.executor.seen(folder)
+    if carry is None or isinstance(place, Path):
+        return TrainingFolder(folder)
+    return StoredTrainingFolder(folder, place, carry)
 
 
 def _score(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.chunks.parquet_files import open_whole
+from pulmospark.chunks.parquet_files import Place, open_whole
 from pulmospark.core.arrays import Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -37,13 +37,13 @@ class Piece:
     """The images of a split in one row group.
 
     Attributes:
-        path: of the Parquet file.
+        path: of the Parquet file, or its address.
         group: number of the row group.
         rows: int64 (n,), places within the row group, rising.
         images: int64 (n,), places of the same images within the listing.
     """
 
-    path: Path
+    path: Place
     group: int
     rows: Ints
     images: Ints
@@ -152,7 +152,7 @@ def _pieces(
             yield Piece(path, group, here, images)
 
 
-def _block(chunk: pa.Array, size: int, path: Path) -> Pixels:
+def _block(chunk: pa.Array, size: int, path: Place) -> Pixels:
     """A column's values as one array, without copying them."""
     wide = pa.types.is_large_binary(chunk.type)
     _, ends, data = chunk.buffers()

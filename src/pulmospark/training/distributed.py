@@ -34,16 +34,18 @@ from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensor
 from pulmospark.training.dataset import Listing
 from pulmospark.training.device import environment
 from pulmospark.training.frozen_outputs import can_keep
-from pulmospark.training.launch import DEAD, PLAN, Distributor
+from pulmospark.training.launch import Distributor
 from pulmospark.training.param_groups import trained_stages
-from pulmospark.training.rank import (
+from pulmospark.training.rank import RankPlan, keep_listings
+from pulmospark.training.training_folder import (
     CHECKPOINT,
+    DEAD,
     EPOCHS,
+    PLAN,
     STANDING,
     START,
     TRAINED,
-    RankPlan,
-    keep_listings,
+    TrainingFolder,
 )
 
 _POLL_S = 0.25
@@ -81,6 +83,7 @@ def train_network(
     *,
     processes: int,
     progress: Progress,
+    shared: TrainingFolder | None = None,
 ) -> Trained:
     """Train a network in place on the executors.
 
@@ -89,16 +92,50 @@ def train_network(
 
     Args:
         network: with the initial weights; holds the trained weights afterwards.
-        plan: for each process; all of them must see its folder.
+        plan: for each process.
         spark: the session; it must have a free slot for every process.
         processes: how many.
         progress: shows the steps.
+        shared: the plan's folder, as processes find it; ``None``: all of them see it.
 
     Raises:
         UsageError: more processes than the session has slots, more stages than the network has,
             or a Spark Connect session.
         TrainingError: a process failed; with its message and traceback, not Spark's.
     """
+    _check_session(spark, processes)
+    trained_stages(network, plan.settings)
+    shared = shared or TrainingFolder(plan.folder)
+    with files.disk_errors(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        shared.begin()
+        for name in (CHECKPOINT, TRAINED):
+            clear_asides(plan.folder / name)
+        state = {name: value.contiguous() for name, value in network.state_dict().items()}
+        save_file(state, plan.folder / START)
+    plan = _completed(plan, network, spark, processes)
+    trained = read_tensors(plan.folder / TRAINED, plan.run_id)
+    earlier = len(trained[1]) if trained is not None else _epochs_of_checkpoint(plan)
+    if trained is None:
+        with files.disk_errors(plan.folder):
+            plan = with_frozen_outputs(plan, network, keep_listings(plan, shared))
+        files.write_text(plan.folder / PLAN, plan.model_dump_json())
+        shared.put()
+        error = _run(plan, shared, spark, processes, progress)
+        shared.end()
+        _raise_for(plan.folder, processes, error)
+        trained = read_tensors(plan.folder / TRAINED, plan.run_id)
+    if trained is None:
+        raise TrainingError(
+            f"{plan.folder}: training finished, but its weights cannot be read: make this folder "
+            "visible to all executors"
+        )
+    network.load_state_dict(trained[0])
+    return Trained(trained[1], earlier)
+
+
+def _check_session(spark: SparkSession, processes: int) -> None:
+    """Refuse a session that cannot run so many training processes."""
     if is_connect(spark):
         raise UsageError(
             "Spark Connect cannot train a network: it has no barrier jobs; use a classic session "
@@ -109,29 +146,6 @@ def train_network(
             f"train.processes is {processes}, but the Spark session runs {room} tasks at once: "
             "lower it, or give Spark more cores (--master)"
         )
-    trained_stages(network, plan.settings)
-    with files.disk_errors(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        _clear(plan.folder)
-        state = {name: value.contiguous() for name, value in network.state_dict().items()}
-        save_file(state, plan.folder / START)
-    plan = _completed(plan, network, spark, processes)
-    trained = read_tensors(plan.folder / TRAINED, plan.run_id)
-    earlier = len(trained[1]) if trained is not None else _epochs_of_checkpoint(plan)
-    if trained is None:
-        with files.disk_errors(plan.folder):
-            plan = with_frozen_outputs(plan, network, keep_listings(plan))
-        files.write_text(plan.folder / PLAN, plan.model_dump_json())
-        error = _run(plan, spark, processes, progress)
-        _raise_for(plan.folder, processes, error)
-        trained = read_tensors(plan.folder / TRAINED, plan.run_id)
-    if trained is None:
-        raise TrainingError(
-            f"{plan.folder}: training finished, but its weights cannot be read: make this folder "
-            "visible to all executors"
-        )
-    network.load_state_dict(trained[0])
-    return Trained(trained[1], earlier)
 
 
 def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes: int) -> RankPlan:
@@ -148,10 +162,12 @@ def with_frozen_outputs(plan: RankPlan, network: Network, listings: list[Listing
     settings, folder = plan.settings, plan.frozen_outputs
     differs = plan.augment is not None or settings.mix_up > 0.0
     if folder is not None and settings.keep_frozen_outputs and settings.epochs > 1 and not differs:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*/.*.part"):  # of killed processes
-            path.unlink(missing_ok=True)
-        if can_keep(copy.deepcopy(network), settings, listings, folder):
+        here = folder if isinstance(folder, Path) else None
+        if here is not None:
+            here.mkdir(parents=True, exist_ok=True)
+            for path in here.glob("*/.*.part"):  # of killed processes
+                path.unlink(missing_ok=True)
+        if can_keep(copy.deepcopy(network), settings, listings, here):
             return plan
     return plan.model_copy(update={"frozen_outputs": None})
 
@@ -225,7 +241,11 @@ def _epochs_of_checkpoint(plan: RankPlan) -> int:
 
 
 def _run(
-    plan: RankPlan, spark: SparkSession, processes: int, progress: Progress
+    plan: RankPlan,
+    shared: TrainingFolder,
+    spark: SparkSession,
+    processes: int,
+    progress: Progress,
 ) -> Exception | None:
     by_spark = gpus_of_a_task(spark) > 0
     # local_mode=True would start the processes on the driver: faster, but it returns the rank
@@ -237,10 +257,11 @@ def _run(
     gpu = shown if plan.device == "cuda" and not by_spark else None
     with ThreadPoolExecutor(1, thread_name_prefix="torch-distributor") as pool, _hushed():
         around = environment(plan.threads, {})
-        job = pool.submit(distributor.train, plan.folder / PLAN, around, gpu=gpu)
+        job = pool.submit(distributor.train, shared.plan, around, gpu=gpu)
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         while not finished.wait(_POLL_S):
+            shared.look()
             show(progress, plan.folder)
         show(progress, plan.folder)
         error = job.exception()
@@ -310,11 +331,3 @@ def _reports(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
 
 def _rank(path: Path) -> int:
     return int(path.stem.removeprefix("rank-"))
-
-
-def _clear(folder: Path) -> None:
-    for pattern in ("rank-*", EPOCHS, STANDING):
-        for path in folder.glob(pattern):
-            path.unlink()
-    for name in (CHECKPOINT, TRAINED):
-        clear_asides(folder / name)

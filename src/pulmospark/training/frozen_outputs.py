@@ -7,6 +7,7 @@ killed training run finds what it has computed, and the trainings of all folds s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files, hashing, limits
 from pulmospark.models.zoo.network import Network
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.store import open_store
+from pulmospark.store.uri import StoreUri
 from pulmospark.training.dataset import Listing, Piece, read_piece
 from pulmospark.training.folded_batch_norm import folded_batch_norm
 from pulmospark.training.frozen_stages import FrozenStages, split_frozen
@@ -30,6 +34,8 @@ from pulmospark.training.process_group import Ranks
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 32
+_OWN = "frozen-outputs"
+"""folder of a process's own outputs"""
 _Place = tuple[NDArray[np.float32], int]
 
 
@@ -51,8 +57,55 @@ class FrozenOutputs:
         return _channels_first(torch.from_numpy(np.stack(rows)))
 
 
+@dataclass(frozen=True)
+class OutputsFolder:
+    """Where outputs lie; each process sees the folder, or has its own and shares an address.
+
+    Attributes:
+        folder: of this machine.
+        address: that the processes share; ``None``: they share the folder.
+    """
+
+    folder: Path
+    address: StoreUri | None = None
+
+    @classmethod
+    def of(cls, place: Place, *, here: Path) -> OutputsFolder:
+        """The folder at a path, or for an address one in the folder ``here``."""
+        return cls(here / _OWN, place) if isinstance(place, StoreUri) else cls(place)
+
+    def bring(self, path: Path) -> None:
+        """Bring a file that another process wrote, or an earlier training, where there is one.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+            PlatformError: no space, or no permission to write there.
+        """
+        if self.address is None or path.is_file():
+            return
+        uri = self._of(path)
+        with contextlib.suppress(ObjectMissingError), files.disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.whole_file(path) as aside:
+                open_store(uri).save(uri.key, aside)
+
+    def share(self, path: Path) -> None:
+        """Let the other processes have a file.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        if self.address is not None:
+            uri = self._of(path)
+            open_store(uri).put_file(uri.key, path)
+
+    def _of(self, path: Path) -> StoreUri:
+        assert self.address is not None
+        return self.address / path.relative_to(self.folder).as_posix()
+
+
 def can_keep(
-    network: Network, settings: NetworkSettings, listings: Sequence[Listing], folder: Path
+    network: Network, settings: NetworkSettings, listings: Sequence[Listing], folder: Path | None
 ) -> bool:
     """Whether the outputs of the frozen stages fit into the limit and on the disk.
 
@@ -60,7 +113,7 @@ def can_keep(
         network: frozen as configured.
         settings: of the training.
         listings: the images.
-        folder: where the outputs would lie.
+        folder: where the outputs would lie; ``None``: on other machines.
     """
     if (stages := split_frozen(network, settings)) is None:
         if settings.trainable != "all":
@@ -69,19 +122,21 @@ def can_keep(
     output = _compute(stages.extractor(network), np.zeros((1, *[listings[0].size] * 2), np.uint8))
     groups = _groups(listings)
     needed = output.nbytes * sum(map(_rows, groups))
-    there = sum(path.stat().st_size for path in folder.glob("*/*.npy"))
-    free = shutil.disk_usage(folder).free + there
-    if needed > min(limits.FROZEN_OUTPUTS_BYTES_MAX, free):
+    room = limits.FROZEN_OUTPUTS_BYTES_MAX
+    if folder is not None:
+        there = sum(path.stat().st_size for path in folder.glob("*/*.npy"))
+        room = min(room, shutil.disk_usage(folder).free + there)
+    if needed > room:
         _LOG.warning(
-            "%s: outputs of frozen stages take %d bytes, over the limit of %d or the %d free: "
+            "outputs of frozen stages take %d bytes, over the limit of %d or the space in %s, %d: "
             "computed in each epoch, which takes longer",
-            folder,
             needed,
             limits.FROZEN_OUTPUTS_BYTES_MAX,
-            free,
+            folder or "the store",
+            room,
         )
         return False
-    _LOG.info("%s: outputs of frozen stages are kept, up to %d bytes", folder, needed)
+    _LOG.info("outputs of frozen stages are kept, up to %d bytes", needed)
     return True
 
 
@@ -89,18 +144,18 @@ def keep_outputs(
     network: Network,
     settings: NetworkSettings,
     listings: Sequence[Listing],
-    folder: Path,
+    outputs: OutputsFolder,
     ranks: Ranks,
 ) -> FrozenOutputs | None:
-    """Compute the outputs of frozen stages that are not yet in ``folder``, and open all.
+    """Compute the outputs of frozen stages that are not there yet, and open all.
 
-    Each process computes a share; all must see the folder.
+    Each process computes a share.
 
     Args:
         network: on the device of ``ranks``; frozen as configured.
         settings: of the training.
         listings: the images.
-        folder: for the outputs.
+        outputs: where they lie.
         ranks: this process among the others.
 
     Returns:
@@ -113,17 +168,22 @@ def keep_outputs(
         return None
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     extractor = stages.extractor(network)
-    inside = folder / _network_id(stages, network)
+    inside = outputs.folder / _network_id(stages, network)
     groups = _groups(listings)
     paths = []
     with folded_batch_norm(network.backbone):
         for number, group in enumerate(groups):
             pixels = read_piece(group, listings[0].size)
             path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
-            if number % ranks.world == ranks.rank and _opened(path, len(pixels)) is None:
-                _write(path, extractor, pixels, ranks)
+            if number % ranks.world == ranks.rank:
+                outputs.bring(path)
+                if _opened(path, len(pixels)) is None:
+                    _write(path, extractor, pixels, ranks)
+                    outputs.share(path)
             paths.append(path)
     ranks.total(0.0)  # no process may open files that another has not written
+    for path in paths:
+        outputs.bring(path)
     arrays = {
         (group.path, group.group): np.load(path, mmap_mode="r")
         for group, path in zip(groups, paths, strict=True)
@@ -192,10 +252,10 @@ def _network_id(stages: FrozenStages, network: Network) -> str:
 
 def _groups(listings: Sequence[Listing]) -> list[Piece]:
     """The row groups that hold the images, whole."""
-    pieces = {(p.path, p.group): p for listing in listings for p in listing.pieces}
+    pieces = {(piece.path, piece.group) for listing in listings for piece in listing.pieces}
     wholes = []
-    for (path, group), _ in sorted(pieces.items()):
-        with pq.ParquetFile(path) as file:
+    for path, group in sorted(pieces, key=lambda place: (str(place[0]), place[1])):
+        with open_parquet(path) as file:
             rows = np.arange(file.metadata.row_group(group).num_rows)
         wholes.append(Piece(path, group, rows, rows))
     return wholes

@@ -6,12 +6,14 @@ the driver builds it once; the system can reclaim mapped pages at any time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parquet_files import Place, place_of
 from pulmospark.chunks.parts import read_part
 from pulmospark.core.arrays import Ints
 from pulmospark.training.dataset import Listing, Piece
@@ -20,8 +22,14 @@ _LABELS, _ROWS, _IMAGES = "labels.npy", "rows.npy", "images.npy"
 _KEYS, _PIECES = "keys.arrow", "pieces.parquet"
 
 
-def keep_listing(listing: Listing, folder: Path) -> None:
-    """Write a listing into ``folder``, replacing an earlier one."""
+def keep_listing(listing: Listing, folder: Path, named: Callable[[Place], str] = str) -> None:
+    """Write a listing into ``folder``, replacing an earlier one.
+
+    Args:
+        listing: what to write.
+        folder: where to.
+        named: place of a part -> where the processes find it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     empty = np.zeros(0, np.int64)
     pieces = listing.pieces
@@ -33,9 +41,10 @@ def keep_listing(listing: Listing, folder: Path) -> None:
     batch = pa.record_batch({"key": keys})
     with pa.OSFile(str(folder / _KEYS), "wb") as file, pa.ipc.new_file(file, batch.schema) as ipc:
         ipc.write_batch(batch)
+    places = {path: named(path) for path in {piece.path for piece in pieces}}
     table = pa.table(
         {
-            "path": pa.array([str(piece.path) for piece in pieces], pa.string()),
+            "path": pa.array([places[piece.path] for piece in pieces], pa.string()),
             "group": pa.array([piece.group for piece in pieces], pa.int64()),
             "images": pa.array([len(piece.images) for piece in pieces], pa.int64()),
         }
@@ -53,7 +62,7 @@ def kept_listing(folder: Path) -> Listing:
         *(table[name].to_pylist() for name in ("path", "group", "images")), strict=True
     ):
         end = start + count
-        pieces.append(Piece(Path(path), group, rows[start:end], images[start:end]))
+        pieces.append(Piece(place_of(path), group, rows[start:end], images[start:end]))
         start = end
     keys = pa.ipc.open_file(pa.memory_map(str(folder / _KEYS))).read_all()["key"]
     size = int(table.schema.metadata[b"size"])

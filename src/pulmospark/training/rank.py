@@ -25,6 +25,7 @@ from pulmospark.core.arrow_start import spare_pandas
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import Split
+from pulmospark.core.store_uri import PlacePath
 from pulmospark.data.cohort.table import Part
 from pulmospark.models.zoo import networks
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
@@ -32,19 +33,20 @@ from pulmospark.training.data_loader import Augment, open_feed
 from pulmospark.training.dataset import Listing, list_images
 from pulmospark.training.device import device_of, make_repeatable
 from pulmospark.training.eager_torch import run_eagerly
-from pulmospark.training.frozen_outputs import keep_outputs
+from pulmospark.training.frozen_outputs import OutputsFolder, keep_outputs
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.mapped_listing import keep_listing, kept_listing
 from pulmospark.training.process_group import Ranks
-
-START, CHECKPOINT, TRAINED = (
-    "start.safetensors",
-    "checkpoint.safetensors",
-    "trained.safetensors",
+from pulmospark.training.training_folder import (
+    CHECKPOINT,
+    EPOCHS,
+    LISTINGS,
+    STANDING,
+    START,
+    TRAINED,
+    TrainingFolder,
 )
-LISTINGS = ("images-trained", "images-validated")
-"""folders that the driver writes and the processes map into memory"""
-EPOCHS, STANDING = "epochs.jsonl", "standing.json"
+
 _PARENT_POLL_S = 0.5
 
 
@@ -79,8 +81,9 @@ class RankPlan(Record):
     """mean of each channel for the input standardisation; ``None``: the zoo's"""
     std: tuple[float, ...] | None = None
     """standard deviation of each channel; ``None``: the zoo's"""
-    frozen_outputs: Path | None = None
-    """folder for the outputs of frozen stages; ``None``: computed in each epoch"""
+    frozen_outputs: PlacePath | None = None
+    """folder for the outputs of frozen stages, or its address where processes share only a store;
+    ``None``: computed in each epoch"""
 
 
 def train_rank(plan_json: str) -> None:
@@ -126,7 +129,8 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     kept = [kept_listing(plan.folder / name) for name in LISTINGS]
     frozen = None
     if plan.frozen_outputs is not None:
-        frozen = keep_outputs(network, plan.settings, kept, plan.frozen_outputs, ranks)
+        outputs = OutputsFolder.of(plan.frozen_outputs, here=plan.folder)
+        frozen = keep_outputs(network, plan.settings, kept, outputs, ranks)
     train, validation = (
         open_feed(listing, rank=ranks.rank, world=ranks.world, bytes_max=plan.feed_bytes)
         for listing in kept
@@ -183,15 +187,19 @@ def listings(plan: RankPlan) -> list[Listing]:
     ]
 
 
-def keep_listings(plan: RankPlan) -> list[Listing]:
+def keep_listings(plan: RankPlan, shared: TrainingFolder) -> list[Listing]:
     """Write the listings of the processes into the training folder; for the driver.
+
+    Args:
+        plan: of the processes.
+        shared: the training folder, which knows where they find the images.
 
     Raises:
         InputError: an images table lacks images of the cohort.
     """
     shares = listings(plan)
     for name, listing in zip(LISTINGS, shares, strict=True):
-        keep_listing(listing, plan.folder / name)
+        keep_listing(listing, plan.folder / name, shared.part)
     return shares
 
 
@@ -254,7 +262,10 @@ def main() -> None:
     """Train according to the plan file in the first argument."""
     _end_with_parent()
     spare_pandas()
-    train_rank(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    file = Path(sys.argv[1])
+    plan = RankPlan.model_validate_json(file.read_text(encoding="utf-8"))
+    # The driver's folder, or this process's copy of it.
+    train_rank(plan.model_copy(update={"folder": file.parent}).model_dump_json())
 
 
 if __name__ == "__main__":

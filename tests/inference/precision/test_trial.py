@@ -18,7 +18,7 @@ from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.precision import trial
-from pulmospark.inference.precision.sample import SCHEMA
+from pulmospark.inference.precision.sample import SCHEMA, standard_pixels
 from pulmospark.inference.precision.trial import TrialWork, run_trial
 from pulmospark.models.bundle.feature_distance import FeatureDistance
 from pulmospark.models.zoo import networks
@@ -88,13 +88,13 @@ def test_tasks_have_a_useful_number_of_images(
     engine: EngineSpec, sample: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    pixels_of = trial.standard_pixels
+    pixels_of = standard_pixels
 
-    def standard_pixels(rows: pa.Table, settings: IngestSettings) -> np.ndarray:
+    def counted(rows: pa.Table, settings: IngestSettings) -> np.ndarray:
         sizes.append(len(rows))
         return pixels_of(rows, settings)
 
-    monkeypatch.setattr(trial, "standard_pixels", standard_pixels)
+    monkeypatch.setattr(trial, "standard_pixels", counted)
     many = ThisProcess()
     many.slots = 64
     run_trial(TrialWork((engine,), SETTINGS), sample, many)

@@ -175,8 +175,7 @@ def choose_precision(
         asked: the requested policy.
         exact: the network in float32.
         answers: how logits become decisions.
-        sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only for a check
-            that is not cached.
+        sample: up to ``limits.PARITY_IMAGES`` images; read only for a check that is not cached.
         images: number to be scored.
         quantise: the network in int8, from (n, size, size) images; ``None``: not available.
         executor: runs the check; ``None``: this process.

@@ -118,10 +118,9 @@ def _rows(
     """The rows at these positions (ascending) over all chunks; reads one row group at a time."""
     starts = np.cumsum([0, *(chunk.rows for chunk in chunks)])
     index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
-    states: dict[str, tuple[int, int]] = {}
     for number, within in groupby(places, key=index):
         chunk = chunks[number]
-        rows = read_chunk(chunk, columns, states)
+        rows = read_chunk(chunk, columns)
         # Not `take`: it imports pyarrow's compute functions, a twentieth of a second.
         for place in within:
             at = place - int(starts[number])
