@@ -71,8 +71,6 @@ class Options:
     """folder that all machines mount, or a bucket, for the images of scale"""
     listed: tuple[int, ...] = (10_000, 10_000_000)
     """numbers of listed images of list_memory"""
-    driver_listed: int = 1_000_000
-    """at most, of the commands of list_memory, which read them"""
     patients: int = 320
     """of the demo"""
     stream_images: int = 300

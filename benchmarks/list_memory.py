@@ -2,7 +2,7 @@
 
 What a worker holds beside the images it is at comes from the list: its footers, the plan, the
 images of a fold. So the real jobs are run over generated lists, by work that looks at its own
-memory in place of images. The driver's is that of whole commands, over empty files.
+memory in place of images. The driver's is that of whole commands, over names of empty files.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _WORKERS = {
 }
 _DRIVERS = {
     "store": "driver of predict: objects of a store, listed and planned",
-    "list": "driver of predict: a list file",
-    "ingest": "driver of ingest: a folder",
+    "list": "driver of predict: a list file, every file a reject",
+    "ingest": "driver of ingest: a folder, every file a reject",
 }
 
 
 def measure(options: Options) -> Report:
     """Largest process of each kind at each number of listed images, each in a fresh process."""
-    counts = (options.listed[0], min(options.listed[-1], options.driver_listed))
+    counts = (options.listed[0], options.listed[-1])
     workers = {
         kind: {count: _run(list_memory_child.__name__, kind, count, options)
                for count in options.listed}

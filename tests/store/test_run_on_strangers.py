@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.small import CLASSES, write_pictures
+from pulmospark.experiment.external import ExternalResult, evaluate_external
 from pulmospark.store import store
 from pulmospark.store.folders import put_files
 from pulmospark.store.light_parts import whole_of
@@ -159,6 +160,8 @@ def test_a_run_is_that_of_one_machine(cluster: Strangers, inputs: _Inputs) -> No
     opened = open_store(run)
     assert not [o.uri.key for o in opened.list(run.prefix) if secret in opened.get(o.uri.key)]
 
+    _check_external(cluster, inputs, run)
+
     # Run again after a change, rows that stay are named, not copied to the driver.
     sheet = (inputs.bucket / "in/study.csv").key
     lines = open_store(inputs.bucket).get(sheet).decode().splitlines()
@@ -173,6 +176,26 @@ def test_a_run_is_that_of_one_machine(cluster: Strangers, inputs: _Inputs) -> No
     expected = whole.filter(pa.array(mask))
     assert kept.select(whole.column_names).cast(expected.schema).equals(expected)
     assert '"already": 281' in done.stdout, done.stdout
+
+
+def _check_external(cluster: Strangers, inputs: _Inputs, run: StoreUri) -> None:
+    """A run is evaluated on images whose table is in the store, as on one disk."""
+    expected = evaluate_external(
+        inputs.disk / "bundle", inputs.disk / "tables", cluster.driver / "here", None, classes={}
+    )
+    assert expected.training_copies is not None
+    assert expected.training_copies.exact > 0
+    for out in (None, inputs.bucket / "validation"):
+        target = ["--out", str(out)] if out else []
+        done = command(cluster, "evaluate", f"{run}/bundle", f"{run}/tables", *target)
+        assert done.returncode == 0, done.stderr[-3000:]
+        stored = out or run / "external"
+        record = open_store(run).get((stored / "external.json").key)
+        result = ExternalResult.model_validate(json.loads(record)["result"])
+        passing = {"folder": expected.folder, "model_id": expected.model_id}
+        assert result.model_copy(update=passing) == expected
+        left = [each.uri.key for each in open_store(run).list(stored.prefix)]
+        assert not [key for key in left if "_work" in key]
 
 
 def test_a_killed_worker_loses_nothing(cluster: Strangers, inputs: _Inputs) -> None:

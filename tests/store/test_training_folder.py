@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pulmospark.chunks.carried import Carrier
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files
 from pulmospark.core.machine import cache_folder
@@ -49,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _put(plan: RankPlan, address: StoreUri) -> StoredTrainingFolder:
     """What the driver does before the processes are started."""
-    shared = StoredTrainingFolder(plan.folder, address)
+    shared = StoredTrainingFolder(plan.folder, address, Carrier(address.parent / "carried"))
     shared.begin()
     rank.keep_listings(plan, shared)
     files.write_text(plan.folder / PLAN, plan.model_dump_json())
@@ -145,7 +146,7 @@ def test_a_failed_process_tells_the_driver_why(tmp_path: Path, bucket: StoreUri)
     with process_folder(shared.plan, "0"):
         names = [found.uri.name for found in open_store(bucket).list("final/rank-")]
         assert names == []
-    StoredTrainingFolder(plan.folder, bucket / "final").begin()
+    shared.begin()
     assert not list(plan.folder.glob("rank-*"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 WORK = "_work"
@@ -35,6 +36,14 @@ class SharedStore:
             ValueError: it is elsewhere.
         """
         return self.work / folder.relative_to(self.root).as_posix()
+
+    def clear(self) -> None:
+        """Remove what stages kept.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        open_store(self.work).delete_below(self.work.prefix)
 
     def published(self, folder: Path) -> StoreUri:
         """Address under which a folder below ``root`` is published.

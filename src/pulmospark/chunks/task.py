@@ -232,11 +232,11 @@ class Task:
             rows = _rows_of(unit.chunk, self.work.columns)
             key = self.work.key(rows)
             if pool is not None and isinstance(self.work, Prefetching):
-                asked = pool.submit(recorded_parts, self.files, key)
+                record = pool.submit(recorded_parts, self.files, key)
                 # Where a run was killed it is finished, most likely, and nothing need be read.
-                if self.files.is_new or asked.result() is None:
+                if self.files.is_new or record.result() is None:
                     fetched = self.work.prefetch(rows)
-                kept = asked.result()
+                kept = record.result()
             else:
                 with self.files.errors():
                     kept = recorded_parts(self.files, key)

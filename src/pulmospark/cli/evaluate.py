@@ -11,10 +11,10 @@ import click
 from pulmospark.cli import common
 from pulmospark.cli.outputs import written_to
 from pulmospark.core.errors import UsageError
+from pulmospark.core.store_uri import StoreUri
 
 if TYPE_CHECKING:
     from pulmospark.config.experiment import Experiment
-    from pulmospark.core.store_uri import StoreUri
 
 
 @click.command(
@@ -122,9 +122,15 @@ def _external(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from pulmospark.chunks.shared_store import SharedStore
     from pulmospark.cli import printing_comparisons
     from pulmospark.experiment.external import RESULT, evaluate_external
-    from pulmospark.experiment.run_folder import bundle_of_run, local_copy, published
+    from pulmospark.experiment.run_folder import (
+        bundle_of_run,
+        local_copy,
+        published,
+        shared_store,
+    )
 
     bundle, run = bundle_of_run(what)
     images = local_copy(table)
@@ -132,9 +138,11 @@ def _external(
         if out is None and run is not None:
             common.show_addresses(run)
             stack.enter_context(published(run))
-        target = stack.enter_context(
-            written_to(out or bundle.resolve().parent / "external", RESULT)
-        )
+        home = bundle.resolve().parent if run is None else run.root
+        target = stack.enter_context(written_to(out or home / "external", RESULT))
+        store = None if run is None or out else shared_store(run)
+        if isinstance(out, StoreUri):
+            store = SharedStore(target.parent, out)
         spark = stack.enter_context(common.spark(master, conf, quiet=quiet or as_json))
         result = evaluate_external(
             bundle,
@@ -143,6 +151,9 @@ def _external(
             spark,
             classes=classes,
             recalibrate=recalibrate,
+            store=store,
             quiet=quiet or as_json,
         )
+        if store is not None:
+            store.clear()
     common.say_result(result, lambda: printing_comparisons.say_external(result), as_json=as_json)

@@ -30,12 +30,13 @@ def written_to(out: Path | StoreUri, mark: str | None) -> Iterator[Path]:
     if isinstance(out, Path):
         yield out
         return
+    from pulmospark.chunks.shared_store import WORK
     from pulmospark.store.folders import check_target, plain_name
     from pulmospark.store.publish import publish_folder
     from pulmospark.store.store import open_store
 
     if mark is not None:
-        check_target(out, mark)
+        check_target(out, mark, WORK)
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as scratch:
         folder = Path(scratch) / (plain_name(out.name) or "output")
         address = str(out).rstrip("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.chunks.parts import parts_of
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.split import SplitSettings
@@ -38,7 +39,7 @@ from pulmospark.experiment.external_duplicates import (
     find_training_copies,
     write_training_copies,
 )
-from pulmospark.inference.batch.predict import predict
+from pulmospark.inference.batch.predict import plan_predict
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.report.external import write_external_page
 from pulmospark.report.external_content import ExternalPage
@@ -100,6 +101,7 @@ def evaluate_external(
     recalibrate: int = 0,
     settings: EvaluateSettings | None = None,
     seed: int = 20201,
+    store: SharedStore | None = None,
     quiet: bool = False,
 ) -> ExternalResult:
     """Evaluate a bundle on the images of an external images table.
@@ -117,7 +119,9 @@ def evaluate_external(
             refitted; they are then excluded from the metrics. 0: none.
         settings: of the evaluation.
         seed: of the choice of those patients, and of the bootstrap.
+        store: that ``target`` is published in, all that workers elsewhere share.
         quiet: show no progress.
+
     Raises:
         InputError: no images table, no image to evaluate, or too few for the recalibration.
         ClassError: a class of ``classes`` is not in the bundle, or no image has a class.
@@ -129,7 +133,8 @@ def evaluate_external(
     labels = _labels(facts, bundle, classes)
     # The report says which sets are phantoms.
     scoring = ScoringSettings(allow_phantom_model=True)
-    predict(folder, [str(images)], target, spark, settings=scoring, quiet=quiet)
+    plan = plan_predict(folder, [str(images)], target, settings=scoring)
+    replace(plan, store=store).run(spark, quiet=quiet)
     scores = pq.read_table(target / "predictions", columns=["uri", "logits"])
     scored, left_out = _joined(facts, labels, scores, _views(bundle))
     settings = settings or EvaluateSettings()
@@ -158,16 +163,12 @@ def evaluate_external(
         left_out=left_out,
         training_copies=copies,
     )
-    record = {
-        "result": result.model_dump(mode="json"),
-        "provenance": provenance(
-            {"classes": {k: list(v) for k, v in classes.items()}, "recalibrate": recalibrate},
-            seed=seed,
-        ),
-    }
-    files.write_json(target / RESULT, record)
-    page = _page(result, scored, bundle, images, record["provenance"])
-    write_external_page(page, target / PAGE)
+    mapping = {name: list(findings) for name, findings in classes.items()}
+    made_by = provenance({"classes": mapping, "recalibrate": recalibrate}, seed=seed)
+    files.write_json(
+        target / RESULT, {"result": result.model_dump(mode="json"), "provenance": made_by}
+    )
+    write_external_page(_page(result, scored, bundle, images, made_by), target / PAGE)
     return result
 
 

@@ -24,7 +24,6 @@ from pulmospark.experiment.run_folder import (
     save_settings,
     shared_store,
 )
-from pulmospark.store.store import open_store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -265,5 +264,5 @@ def _stage(
         store = shared_store(run)
         yield store
         if store is not None:
-            open_store(store.work).delete_below(store.work.prefix)
+            store.clear()
         note_seconds(run, name, time.perf_counter() - started)

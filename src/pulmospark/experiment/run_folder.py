@@ -277,11 +277,9 @@ def _is_file(uri: StoreUri) -> bool:
 
 
 def fetch_run(run: RunFolder, only: str | None = None) -> bool:
-    """Bring the copy of a run in a store up to date, unless this machine is writing there.
+    """Bring the copy of a run in a store, or ``only`` a unit of it, up to date.
 
-    Args:
-        run: the run.
-        only: one unit of it; ``None``: all.
+    Not while this machine is writing there.
 
     Returns:
         Whether there is a run; always true of a folder on this machine.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark import chunks
+from pulmospark.chunks.carried import Carrier
 from pulmospark.chunks.parquet_files import Place
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
@@ -38,11 +39,13 @@ def train_by_network(
         Values for a ``TrainResult``, and parts of a features table of training images.
     """
     settings = job.experiment.train
+    work = job.executor.seen(job.work)
     if job.store is not None:
-        job.executor.check(folder=job.executor.seen(job.work))
+        job.executor.check(folder=work)
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
-    frozen_outputs = job.executor.seen(job.work / "frozen-outputs")
+    frozen_outputs = work / "frozen-outputs"
+    carry = Carrier(work / "carried") if isinstance(work, StoreUri) else None
     score_parts: list[Path] = []
     trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
@@ -57,7 +60,7 @@ def train_by_network(
                 job.spark,
                 processes=settings.processes,
                 progress=progress,
-                shared=_shared(job, plan.folder),
+                shared=_shared(job, plan.folder, carry),
             )
         network.eval()
         score_parts += _score(job, network, fold, todo)
@@ -103,12 +106,12 @@ def _plan(job: Job, fold: int | None, frozen_outputs: Place) -> RankPlan:
     )
 
 
-def _shared(job: Job, folder: Path) -> TrainingFolder:
+def _shared(job: Job, folder: Path, carry: Carrier | None) -> TrainingFolder:
     """A training's folder, as its processes find it."""
     place = job.executor.seen(folder)
-    if isinstance(place, StoreUri):
-        return StoredTrainingFolder(folder, place)
-    return TrainingFolder(folder)
+    if carry is None or isinstance(place, Path):
+        return TrainingFolder(folder)
+    return StoredTrainingFolder(folder, place, carry)
 
 
 def _score(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pulmospark.chunks.carried import Carrier
+from pulmospark.chunks.carried import Carry
 from pulmospark.chunks.parquet_files import Place, state_of
 from pulmospark.core import files, store_limits
 from pulmospark.core.errors import SourceUnavailableError
@@ -84,13 +84,13 @@ class StoredTrainingFolder(TrainingFolder):
     Attributes:
         folder: of the driver.
         address: of what the processes share.
+        carry: puts files that only the driver has; the same for the trainings of all folds.
     """
 
-    def __init__(self, folder: Path, address: StoreUri) -> None:
+    def __init__(self, folder: Path, address: StoreUri, carry: Carry) -> None:
         super().__init__(folder)
-        self.address = address
+        self.address, self.carry = address, carry
         self._store = open_store(address)
-        self._carry = Carrier(address.parent / "carried")
         self._looked = 0.0
 
     @property
@@ -100,7 +100,7 @@ class StoredTrainingFolder(TrainingFolder):
 
     def part(self, place: Place) -> str:
         """Address of a part with its pixels; one that is only here is put into the store."""
-        return self._carry(str(whole_of(place) if isinstance(place, Path) else place))
+        return self.carry(str(whole_of(place) if isinstance(place, Path) else place))
 
     def begin(self) -> None:
         """Bring checkpoint and result of an earlier run, of whatever machine.

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.work_list import States, reads_of
 from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
@@ -70,6 +71,9 @@ class PredictPlan:
     """where the output is published in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction; used once"""
+    store: SharedStore | None = None
+    """that the folder is published in: workers elsewhere get images tables from there; ``None``:
+    they see the folder"""
     appending: Appending | None = None
     """adds to the output's tables; ``None``: replaces them"""
 
@@ -257,11 +261,12 @@ def _run(
     begun = time.perf_counter()
     notes = ListingNotes()
     roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
-    workers.check(reads=roots, folder=work.shared)
+    if plan.store is None:  # else a job checks its executors
+        workers.check(reads=roots, folder=work.shared)
     lists, states = _listed(plan, work, notes, quiet=quiet)
     todo = todo_of(lists, plan.inputs.images, before, work.here, states)
     total, of_images = todo.total, todo.of_images
-    executor = workers.executor_for(total).for_networks()
+    executor = workers.executor_for(total).for_networks().sharing(plan.store)
     of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files, todo.states)
     listed = time.perf_counter()
     scorer, precision = _scorer(plan, executor, work, of_files, of_images)
