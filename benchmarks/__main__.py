@@ -67,6 +67,7 @@ SMALL = Options(
     planned=600,
     slices=(900, 1800),
     models=("squeezenet1_1",),
+    epochs=1,
     score_images=(40, 80),
     listed=(300, 600),
     patients=30,
@@ -103,6 +104,7 @@ SMALL = Options(
 @click.option("--planned", type=click.IntRange(1), help="Images of cluster.")
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Images of training, an epoch.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of store_training.")
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option(
     "--kills",

@@ -41,6 +41,8 @@ class Options:
     """of features"""
     training: int = 640
     """images of training, an epoch"""
+    epochs: int = 50
+    """of store_training"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
     """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)

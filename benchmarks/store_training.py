@@ -29,9 +29,7 @@ _SETTINGS = (
 
 def measure(options: Options) -> Report:
     """Whole commands ``pulmospark train``, in turn; the store's copy is fetched anew each time."""
-    small = options.small
-    rounds = options.repeats or (1 if small else 3)
-    epochs = 1 if small else 10
+    rounds = options.repeats or (1 if options.small else 2)
     found: dict[str, dict[str, list[float]]] = {}
     with scratch(options) as folder, slow_server(DELAY_MS):
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -41,7 +39,7 @@ def measure(options: Options) -> Report:
             "store at 20 ms": StoreUri("s3", BUCKET, "runs"),
         }
         runs = {name: _prepared(folder, drawn, out) for name, out in places.items()}
-        train = ("-q", "--set", f"train.network.epochs={epochs}", *_SETTINGS)
+        train = ("-q", "--set", f"train.network.epochs={options.epochs}", *_SETTINGS)
         for turn in range(rounds + 1):
             for name, run in runs.items():
                 shutil.rmtree(folder / "cache/pulmospark/mirrors", ignore_errors=True)
@@ -51,7 +49,7 @@ def measure(options: Options) -> Report:
                     found[name]["wall"].append(wall)
                     found[name]["cpu"].append(cpu)
                     say(f"  {name}: {wall:.2f} s, {cpu:.2f} s of CPU")
-    return _report(options.patients, epochs, found)
+    return _report(options.patients, options.epochs, found)
 
 
 def _pulmospark(*arguments: str) -> float:

@@ -24,7 +24,7 @@ from pulmospark.store.uri import StoreUri
 
 WRITERS = (4, 16)
 COMMITS = 5
-FILES = (1, 16, 64, 256, 1_024)
+FILES = (1, 8, 16, 64, 256, 1_024)
 PART_ROWS = 256
 _SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("probability", pa.list_(pa.float64()))])
 

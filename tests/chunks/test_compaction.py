@@ -52,6 +52,16 @@ def test_few_parts_are_linked(tmp_path: Path) -> None:
     assert len(chunks.parts_of(tmp_path / "table")) == len(parts)
 
 
+def test_fewer_are_merged_for_a_store(tmp_path: Path) -> None:
+    parts = _parts(tmp_path / "parts", [3] * 16)
+    for count, files in ((15, 15), (16, 1)):
+        table = tmp_path / f"table-{count}"
+        chunks.publish_table(parts[:count], table, NUMBERS, in_store=True)
+        assert len(chunks.parts_of(table)) == files
+        numbers = sorted(pq.read_table(table)["n"].to_pylist())
+        assert numbers == list(range(3 * count))
+
+
 @given(st.lists(st.integers(1, 60), max_size=12))
 def test_groups_keep_all_parts_and_their_order(sizes: list[int]) -> None:
     import tempfile

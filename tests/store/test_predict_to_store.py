@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from click.testing import CliRunner
 from bundles import write_untrained
 from pulmospark.chunks import write_part
 from pulmospark.cli.main import cli
+from pulmospark.core import lake_limits
 from pulmospark.core.errors import InputError
 from pulmospark.inference.batch import publish
 from pulmospark.inference.batch.dry_run import dry_run
+from pulmospark.inference.batch.merged_table import MergedTable
 from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork
 from pulmospark.inference.batch.work_place import WORK
-from pulmospark.store.commit import commit_files
+from pulmospark.store.commit import Commit, commit_files
 from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder
-from pulmospark.store.store import open_store
+from pulmospark.store.store import StoredObject, open_store
 from pulmospark.store.uri import StoreUri
 
 
@@ -111,9 +114,10 @@ def test_what_was_scored_is_kept_where_it_could_not_be_published(
     """Killed at each step of publishing: the parts stay, and a rerun has each row once."""
     plan = plan_predict(bundle, [str(p) for p in images], bucket / "out")
     assert dry_run(plan).already == 0
-    for step in ("read_parts", "commit_files", "put_files"):
+    steps = (publish, "read_parts"), (Commit, "run"), (publish, "put_files")
+    for where, step in (*steps, (publish, "upload")):
         with monkeypatch.context() as patch:
-            patch.setattr(publish, step, _killed)
+            patch.setattr(where, step, _killed)
             with pytest.raises(KeyboardInterrupt):
                 plan.run(None, quiet=True)
         assert list(open_store(bucket).list(f"out/{WORK}/parts/done/"))
@@ -129,6 +133,47 @@ def test_what_was_scored_is_kept_where_it_could_not_be_published(
         plan.run(None, quiet=True)
     predict(bundle, [str(p) for p in images[:2]], bucket / "out", None, quiet=True)
     assert len(_rows(f"{bucket}out/predictions", s3_endpoint)) == 2
+
+
+def test_many_parts_are_merged(
+    bundle: Path,
+    images: list[Path],
+    bucket: StoreUri,
+    s3_endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the same rows and the same CSV, also where publishing was killed at each step."""
+    named = [str(path) for path in images]
+    predict(bundle, named, bucket / "few", None, quiet=True)
+    monkeypatch.setattr(lake_limits, "STORED_PARTS_MIN", 3)
+    monkeypatch.setattr(lake_limits, "COMPACT_ROWS", 2)
+    plan = replace(plan_predict(bundle, named, bucket / "many"), chunk_files=1)
+    steps = (MergedTable, "end"), (Commit, "run"), (publish, "put_files")
+    for where, step in (*steps, (publish, "upload")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(where, step, _killed)
+            plan.run(None, quiet=True)
+        assert dry_run(plan).already == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesWork, "work_on", _killed)  # nothing is scored again
+        plan.run(None, quiet=True)
+    few, many = (_rows(f"{bucket}{out}/predictions", s3_endpoint) for out in ("few", "many"))
+    assert [{**row, "predicted_at": None} for row in few] == [
+        {**row, "predicted_at": None} for row in many
+    ]
+    store = open_store(bucket)
+    assert store.get("few/predictions.csv") == store.get("many/predictions.csv")
+    files = [stored.uri.name for stored in store.list("many/predictions/") if _is_part(stored)]
+    assert [name.partition("-")[0] for name in sorted(files)] == ["000000000", "000000001"]
+    assert not list(store.list(f"many/{WORK}/"))
+    options = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ALLOW_HTTP": "true"}
+    assert (
+        deltalake.DeltaTable(f"{bucket}many/predictions", storage_options=options).version() == 0
+    )
+
+
+def _is_part(stored: StoredObject) -> bool:
+    return stored.uri.name.endswith(".parquet")
 
 
 def _killed(*_: object, **__: object) -> None:

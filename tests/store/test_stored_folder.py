@@ -66,7 +66,6 @@ def test_parts_are_those_of_all_chunks_and_are_found_again(
     parts = _run(numbers, work, folder, tables=tables)
     assert _column(parts, "doubled", "double") == [2 * n for n in range(COUNT)]
     assert len(work.calls) == 4
-    assert not [key for key in _keys(folder) if "/runs/" in key]
     tag = open_store(bucket).get("out/_work/tag").decode()
     assert {part.place for part in parts} == {
         bucket / key for key in _keys(tables / "doubled") if key.endswith(f"-{tag}.parquet")
@@ -79,7 +78,9 @@ def test_parts_are_those_of_all_chunks_and_are_found_again(
 
 
 def test_the_one_that_ends_its_worker_is_found(numbers: StoreUri, bucket: StoreUri) -> None:
+    open_store(bucket).put("work/runs/of-a-killed-one/plan", b"")
     parts = _run(numbers, RejectingDeadly((50,)), bucket / "work")
+    assert not [key for key in _keys(bucket / "work") if "/runs/" in key]
     assert _column(parts, "doubled", "double") == [2 * n for n in range(COUNT) if n != 50]
     assert _column(parts, "rejects", "number") == [50]
 

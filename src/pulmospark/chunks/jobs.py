@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import uuid
@@ -25,7 +26,7 @@ from pulmospark.chunks.task import (
 )
 from pulmospark.chunks.work_folder import WorkFolder
 from pulmospark.chunks.worker_check import Expected
-from pulmospark.core import limits
+from pulmospark.core import limits, store_limits
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.progress import Progress
 
@@ -154,10 +155,12 @@ class Jobs:
         self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool
     ) -> WorkerEndedError | PulmosparkError | None:
         """Run a job to its end or first error; returns why the executor gave it up."""
+        plan, offsets = self._plan(units, shares)
         task = Task(
             work=self.work,
             files=self.files,
-            offsets=self._plan(units, shares),
+            offsets=offsets,
+            plan=plan,
             wanted=self.wanted,
             marks=uuid.uuid4().hex if alone else None,
         )
@@ -197,10 +200,16 @@ class Jobs:
                 cancelled = True
                 self.executor.cancel(tag)
 
-    def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
-        """Write the plan; returns the start and end of each share's lines."""
+    def _plan(
+        self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]
+    ) -> tuple[bytes | None, bytes]:
+        """The plan if it is sent, else it is written; the start and end of each share's lines."""
         lines = (b"".join(map(line_of, units[at : at + size])) for at, size in shares)
-        return array("q", self.files.write_plan(lines)).tobytes()
+        if not self.files.overlaps or len(units) > store_limits.SENT_UNITS_MAX:
+            return None, array("q", self.files.write_plan(lines)).tobytes()
+        sent = list(lines)
+        offsets = array("q", itertools.accumulate(map(len, sent), initial=0))
+        return b"".join(sent), offsets.tobytes()
 
 
 def _names(error: PulmosparkError, fault: PulmosparkError) -> bool:

@@ -122,6 +122,7 @@ def publish_table(
     *,
     numbered: bool = False,
     light: bool = False,
+    in_store: bool = False,
 ) -> None:
     """Make a table of parts, which is a Delta table as well; without parts it has no rows.
 
@@ -133,8 +134,10 @@ def publish_table(
         schema: of the table; a part made before a column was added may lack it, as nulls.
         numbered: as for :func:`link_parts`.
         light: the pixels of some parts stay in a store; none is merged.
+        in_store: the table is published in a store, where each file costs its readers requests.
     """
-    if light or len(parts) < lake_limits.COMPACT_PARTS_MIN:
+    least = lake_limits.STORED_PARTS_MIN if in_store else lake_limits.COMPACT_PARTS_MIN
+    if light or len(parts) < least:
         link_parts(parts, folder, numbered=numbered)
     else:
         compact_parts(parts, folder, schema, numbered=numbered)

@@ -60,7 +60,7 @@ def run_chunks(
         progress: called with the number of rows done.
         reads: folders, files and addresses that tasks read as well; each worker must see them.
         tables: of workers that share a store, the address below which each table's parts lie in
-            a folder of its name, and stay; ``None``: in the work folder.
+            a folder of its name, and stay; the caller removes all else; ``None``: in ``folder``.
         stay: parts in a store stay there.
 
     Returns:
@@ -124,7 +124,7 @@ def finished_parts(folder: Place, tables: StoreUri | None = None) -> Iterator[li
 
 @contextlib.contextmanager
 def _work_folder(folder: Place, tables: StoreUri | None) -> Iterator[WorkFolder]:
-    """The work folder of a run; its plan and logs go at the end."""
+    """The work folder of a run; its plan and logs go at the end, unless all of it does soon."""
     files: WorkFolder
     if isinstance(folder, StoreUri):
         files = StoredFolder.begun(folder, tables)
@@ -133,4 +133,5 @@ def _work_folder(folder: Place, tables: StoreUri | None) -> Iterator[WorkFolder]
     try:
         yield files
     finally:
-        files.end()
+        if tables is None:
+            files.end()

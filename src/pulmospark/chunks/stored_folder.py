@@ -38,27 +38,27 @@ class StoredFolder:
         run: address of this run's plan, logs and marks.
         tag: ends the names of parts: a killed run finds its own again, and a later one writes no
             file that an older version of the table names.
+        is_new: whether no run had begun there, so that none has left a record.
     """
 
     folder: StoreUri
     tables: StoreUri
     run: StoreUri
     tag: str
+    is_new: bool = False
     overlaps = True
     look_s = store_limits.LOG_LOOK_S
 
     @classmethod
     def begun(cls, folder: StoreUri, tables: StoreUri | None = None) -> StoredFolder:
-        """Begin a run: take or make the folder's tag, and remove what killed runs left.
+        """Begin a run: take or make the folder's tag.
 
         Raises:
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
-        store = open_store(folder)
-        runs = folder / "runs"
-        store.delete_below(runs.prefix)
-        tag = _tag_of(store, folder)
-        return cls(folder, tables or folder / "parts", runs / uuid.uuid4().hex, tag)
+        tag, is_new = _tag_of(folder)
+        run = folder / "runs" / uuid.uuid4().hex
+        return cls(folder, tables or folder / "parts", run, tag, is_new)
 
     @staticmethod
     def records(folder: StoreUri) -> Iterator[bytes]:
@@ -137,8 +137,8 @@ class StoredFolder:
         return name
 
     def end(self) -> None:
-        """See :meth:`.work_folder.WorkFolder.end`."""
-        self._store.delete_below(self.run.prefix)
+        """See :meth:`.work_folder.WorkFolder.end`; what killed runs left goes with it."""
+        self._store.delete_below(self.run.parent.prefix)
 
     @property
     def _store(self) -> Store:
@@ -154,14 +154,15 @@ class StoredFolder:
             return None
 
 
-def _tag_of(store: Store, folder: StoreUri) -> str:
-    key = (folder / TAG).key
+def _tag_of(folder: StoreUri) -> tuple[str, bool]:
+    """The folder's tag, and whether it is new."""
+    store, key = open_store(folder), (folder / TAG).key
     tag = uuid.uuid4().hex[:_TAG_CHARS]
     try:
         store.put_new(key, tag.encode())
     except ConflictError:  # of an unfinished run
-        return store.get(key).decode()
-    return tag
+        return store.get(key).decode(), False
+    return tag, True
 
 
 class _Log:

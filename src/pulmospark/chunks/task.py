@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -145,6 +146,7 @@ class Task:
         wanted: of a worker, before it begins; ``None``: it is on the driver's machine.
         marks: name of the job where a chunk that has ended one process is not tried in
             another; ``None``: Spark tries it again.
+        plan: the lines of a short one; ``None``: they are in the work folder.
     """
 
     work: Work
@@ -152,6 +154,7 @@ class Task:
     offsets: bytes
     wanted: Expected | None = None
     marks: str | None = None
+    plan: bytes | None = None
 
     def outcomes(self, *shares: int) -> Iterator[UnitRow]:
         """Run the units of shares, up to the first error.
@@ -198,23 +201,45 @@ class Task:
 
     def _units(self, share: int) -> list[Unit]:
         start, end = np.frombuffer(self.offsets, np.int64)[share : share + 2].tolist()
-        return [unit_from(line) for line in self.files.read_plan(start, end).splitlines()]
+        here = self.plan
+        lines = self.files.read_plan(start, end) if here is None else here[start:end]
+        return [unit_from(line) for line in lines.splitlines()]
 
     def _begin(self, unit: Unit) -> _Begun:
+        if self.is_overlapped:
+            with ThreadPoolExecutor(2, thread_name_prefix="begin") as pool:
+                noted = pool.submit(self._write_down, "begin", unit)
+                begun = self._read(unit, pool)
+                noted.result()  # before it is worked on, which may end the process
+            return begun
         with self.files.errors():
             if self.marks is not None and self._was_begun(unit):
                 return _Begun(unit, ended=True)
             self._write_down("begin", unit)
+        return self._read(unit, None)
+
+    def _read(self, unit: Unit, pool: ThreadPoolExecutor | None) -> _Begun:
+        """A unit's rows, and its parts or what it reads.
+
+        Args:
+            unit: which.
+            pool: where requests to a store overlap.
+        """
+        fetched = None
         try:
             if self.wanted is not None:
                 check_worker(self.wanted)
             rows = _rows_of(unit.chunk, self.work.columns)
             key = self.work.key(rows)
-            with self.files.errors():
-                kept = recorded_parts(self.files, key)
-            fetched = None
-            if kept is None and self.files.overlaps and isinstance(self.work, Prefetching):
-                fetched = self.work.prefetch(rows)
+            if pool is not None and isinstance(self.work, Prefetching):
+                record = pool.submit(recorded_parts, self.files, key)
+                # Where a run was killed it is finished, most likely, and nothing need be read.
+                if self.files.is_new or record.result() is None:
+                    fetched = self.work.prefetch(rows)
+                kept = record.result()
+            else:
+                with self.files.errors():
+                    kept = recorded_parts(self.files, key)
         except Exception as error:  # noqa: BLE001 - raised again by _finish
             return _Begun(unit, error=error)
         return _Begun(unit, rows, key, kept, fetched)
@@ -315,8 +340,8 @@ def line_of(unit: Unit) -> bytes:
 
 def unit_from(line: bytes) -> Unit:
     """The unit that :func:`line_of` wrote."""
-    place, *chunk = json.loads(line)
-    return Unit(place, Chunk(*chunk))
+    place, path, group, rows, first, state = json.loads(line)
+    return Unit(place, Chunk(path, group, rows, first, state and tuple(state)))
 
 
 @functools.cache  # once per worker

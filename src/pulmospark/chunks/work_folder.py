@@ -38,6 +38,11 @@ class WorkFolder(Protocol):
         ...
 
     @property
+    def is_new(self) -> bool:
+        """Whether it is certain that no earlier run has left a record."""
+        ...
+
+    @property
     def look_s(self) -> float:
         """Seconds between two looks of the driver at :meth:`news`."""
         ...
@@ -114,6 +119,7 @@ class DiskFolder:
     folder: str
     run: str
     overlaps = False
+    is_new = False
     look_s = 0.25
 
     @classmethod

@@ -8,7 +8,7 @@ for each row group in each process that reads from it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,11 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Ints
 from pulmospark.store.light_parts import whole_of
 
+State = tuple[int, int]
+"""of an object, what stands for its time and its size"""
+States = Mapping[str, State]
+"""address -> state"""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -31,12 +36,15 @@ class Chunk:
         row_group: number of the row group.
         rows: how many.
         first: place of the first of them in the row group.
+        state: of an object, from :func:`.parquet_files.state_of`, so that no reader has to ask
+            for it; ``None``: the file is on a disk.
     """
 
     path: str
     row_group: int
     rows: int
     first: int = 0
+    state: State | None = None
 
     def cut(self, pieces: int) -> list[Chunk]:
         """The same rows in chunks of about the same size, ``pieces`` at most, none empty."""
@@ -54,18 +62,27 @@ def chunks_of(files: Sequence[Place]) -> list[Chunk]:
     """
     chunks = []
     for place in (whole_of(file) if isinstance(file, Path) else file for file in files):
-        with open_parquet(place) as file:
+        state = _state(place)
+        with open_parquet(place, state=state) as file:
             groups = map(file.metadata.row_group, range(file.num_row_groups))
             chunks += [
-                Chunk(str(place), index, group.num_rows) for index, group in enumerate(groups)
+                Chunk(str(place), index, group.num_rows, state=state)
+                for index, group in enumerate(groups)
             ]
     return chunks
+
+
+def _state(place: Place, states: States | None = None) -> State | None:
+    if isinstance(place, Path):
+        return None
+    return (states or {}).get(str(place)) or state_of(place)
 
 
 def listed_chunks(
     files: Sequence[Place],
     rows_max: int = limits.CHUNK_FILES_MAX,
     bytes_max: int = limits.CHUNK_BYTES_MAX,
+    states: States | None = None,
 ) -> list[Chunk]:
     """The rows of lists of files (``core.schemas.MANIFEST``) as chunks, in order.
 
@@ -73,31 +90,37 @@ def listed_chunks(
         files: the lists, on a disk or in a store.
         rows_max: files of a chunk.
         bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
+        states: of the lists in a store, as far as they are known.
     """
     chunks = []
     for path in files:
-        with open_parquet(path) as file:
+        state = _state(path, states)
+        with open_parquet(path, state=state) as file:
             for group in range(file.num_row_groups):
                 sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
                 chunks += [
-                    Chunk(str(path), group, end - start, start)
+                    Chunk(str(path), group, end - start, start, state)
                     for start, end in _cuts(sizes, rows_max, bytes_max)
                 ]
     return chunks
 
 
 def evened(
-    files: Sequence[Place], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
+    files: Sequence[Place],
+    slots: int,
+    rows_max: int = limits.CHUNK_FILES_MAX,
+    states: States | None = None,
 ) -> list[Chunk]:
     """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
 
     The last tasks of a long list are short compared with the whole.
     """
-    usual = listed_chunks(files, rows_max)
+    usual = listed_chunks(files, rows_max, states=states)
     if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
         return usual
     rows = sum(chunk.rows for chunk in usual)
-    even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
+    known = {chunk.path: chunk.state for chunk in usual if chunk.state is not None}
+    even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))), states=known)
     # More of them than slots take at once: the files' sizes already limit the chunks.
     return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
 
@@ -114,11 +137,7 @@ def _cuts(sizes: Ints, rows_max: int, bytes_max: int) -> Iterator[tuple[int, int
         start = end
 
 
-def read_chunk(
-    chunk: Chunk,
-    columns: Sequence[str] | None = None,
-    states: dict[str, tuple[int, int]] | None = None,
-) -> pa.Table:
+def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
     """A chunk's rows.
 
     Memory holds one footer, and of a list of files one row group.
@@ -126,8 +145,6 @@ def read_chunk(
     Args:
         chunk: which.
         columns: to read; ``None``: all.
-        states: of the files that this caller has read from, and reads again as they were then,
-            without a request for each chunk; extended here.
 
     Raises:
         OSError: the file cannot be read.
@@ -135,10 +152,7 @@ def read_chunk(
         SourceUnavailableError: the store fails.
     """
     # A file that was written anew has another footer and other rows.
-    state = (states or {}).get(chunk.path) or state_of(place_of(chunk.path))
-    if states is not None:
-        states[chunk.path] = state
-    at = (chunk.path, *state)
+    at = (chunk.path, *(chunk.state or state_of(place_of(chunk.path))))
     names = None if columns is None else tuple(columns)
     whole = _footer(*at).row_group(chunk.row_group).num_rows
     if chunk.rows == whole:
@@ -151,9 +165,8 @@ def reads_of(listed: Sequence[Chunk]) -> list[str]:
     last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
     places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
     paths = []
-    states: dict[str, tuple[int, int]] = {}
     for place in sorted(places):
-        rows = read_chunk(listed[place], ["uri", "problem"], states)
+        rows = read_chunk(listed[place], ["uri", "problem"])
         paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
     return paths
 

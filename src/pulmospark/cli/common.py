@@ -235,7 +235,11 @@ def what_argument(command: Command) -> Command:
 
 
 def open_run(
-    what: Path | StoreUri, changes: tuple[str, ...], out: Path | StoreUri | None = None
+    what: Path | StoreUri,
+    changes: tuple[str, ...],
+    out: Path | StoreUri | None = None,
+    *,
+    settings_only: bool = False,
 ) -> tuple[Experiment, RunFolder]:
     """The experiment that a command names, with ``--set``, and its run's folder.
 
@@ -243,7 +247,9 @@ def open_run(
     """
     from pulmospark.experiment.run_folder import open_experiment
 
-    experiment, run = open_experiment(what, pairs(changes, "--set"), out)
+    experiment, run = open_experiment(
+        what, pairs(changes, "--set"), out, settings_only=settings_only
+    )
     show_addresses(run)
     return experiment, run
 
@@ -306,7 +312,7 @@ def spark(
     conf: tuple[str, ...],
     *,
     quiet: bool,
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[SparkSession]:
     """A Spark session for ``--master`` and ``--conf``, whose start is shown as a stage.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,16 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    experiment, run = common.open_run(what, changes)
+    experiment, run = common.open_run(what, changes, settings_only=True)
     experiment = common.augmented(experiment, augment)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
+    from pulmospark.experiment.run_folder import fetch_run
 
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
+    fetch = partial(fetch_run, run)
+    with common.spark(master, conf, quiet=quiet or as_json, meanwhile=fetch) as spark:
         result = pipeline.run_train(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
         result, lambda: printing.say_train(result, phantoms=experiment.phantoms), as_json=as_json

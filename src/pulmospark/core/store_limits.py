@@ -9,6 +9,10 @@ That is some 100 chunks, and costs a few per cent of what they read."""
 LOG_LOOK_S = 1.0
 """seconds between two looks of the driver at the workers' logs: a listing, and what has grown."""
 
+SENT_UNITS_MAX = 64
+"""chunks whose plan is sent with the task, some 13 kB; that of more is an object, which the driver
+writes and each worker reads, one after the other."""
+
 LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
 whose footer a worker holds 250 kB."""

@@ -160,6 +160,8 @@ def open_experiment(
     what: Path | StoreUri | Experiment,
     changes: dict[str, str],
     out: Path | StoreUri | None = None,
+    *,
+    settings_only: bool = False,
 ) -> tuple[Experiment, RunFolder]:
     """An experiment from its TOML file, from the folder of an earlier run, or as it is given.
 
@@ -170,6 +172,7 @@ def open_experiment(
             relative paths are then taken from the current folder.
         changes: setting, with dots (``train.model``) -> value, as text.
         out: folder of the run, in the place of the experiment's own.
+        settings_only: the copy gets no more yet; :func:`fetch_run` brings the rest.
 
     Raises:
         UsageError: it is neither, or a setting is wrong, or ``out`` is given with a run's folder.
@@ -184,7 +187,8 @@ def open_experiment(
                 f"--out applies to an experiment's file, but {what} is a run's folder"
             )
         run = run_at(out if isinstance(out, StoreUri) else out.expanduser().resolve())
-    _fetch(run)
+    if not settings_only:
+        fetch_run(run)
     return experiment, run
 
 
@@ -200,7 +204,7 @@ def _opened(
         return _ready(with_changes(experiment, changes)), run_folder(experiment)
     if isinstance(what, StoreUri) or what.is_dir():
         run = run_at(what if isinstance(what, StoreUri) else what.resolve())
-        if not _fetch(run):
+        if not fetch_run(run, run.settings.name):
             raise UsageError(
                 f"{what}: not an experiment's folder (it has no {NAME}): give one, or an "
                 f"experiment's file, which ends in {_EXPERIMENT_END}"
@@ -272,11 +276,17 @@ def _is_file(uri: StoreUri) -> bool:
     return uri.name.lower().endswith(_EXPERIMENT_END)
 
 
-def _fetch(run: RunFolder) -> bool:
-    """Bring the copy of a run in a store up to date, unless this machine is writing there.
+def fetch_run(run: RunFolder, only: str | None = None) -> bool:
+    """Bring the copy of a run in a store, or ``only`` a unit of it, up to date.
+
+    Not while this machine is writing there.
 
     Returns:
         Whether there is a run; always true of a folder on this machine.
+
+    Raises:
+        InputError: the run in the store is damaged.
+        SourceUnavailableError: the store fails.
     """
     if run.mirror is None:
         return True
@@ -284,7 +294,7 @@ def _fetch(run: RunFolder) -> bool:
         run.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with hold_lock(run.root / LOCK, run.root, writer="run", needed=False, again=True):
-            return run.mirror.fetch()
+            return run.mirror.fetch(only)
     except UsageError:  # its writer has all that is in the store, or newer
         return run.settings.is_file()
 
@@ -318,7 +328,7 @@ def local_run(place: Path | StoreUri) -> tuple[Path, RunFolder | None]:
         )
     mirror, path = around
     run = RunFolder(mirror.folder, mirror=mirror)
-    _fetch(run)
+    fetch_run(run)
     return path, run
 
 

@@ -7,6 +7,7 @@ The header is checked before a pixel is decoded, so that a small file which decl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging import decode_subprocess, jpeg, raster
+from pulmospark.imaging import decode_subprocess, jpeg
 from pulmospark.imaging.reject import RefusedError
 from pulmospark.imaging.rejection import Rejected as Rejected  # noqa: PLC0414 - part of the result
 from pulmospark.imaging.rejection import rejected
@@ -76,7 +77,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
             from pulmospark.imaging.dicom.reader import open_dicom  # noqa: PLC0415
 
             return _one_frame(open_dicom(data), ct_window, at_least)
-        heavy = jpeg.is_heavy(data) if kind == "jpeg" else raster.is_heavy(data, kind)
+        heavy = jpeg.is_heavy(data) if kind == "jpeg" else _raster().is_heavy(data, kind)
     except RefusedError as refusal:
         return rejected(refusal.reason, refusal.detail)
     except ImportError:
@@ -106,7 +107,7 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
         if kind == "jpeg":
             grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
             return Decoded(grey, height, width, kind, eighths)
-        grey = raster.decode_raster(data, kind)
+        grey = _raster().decode_raster(data, kind)
         return Decoded(grey, grey.shape[0], grey.shape[1], kind)
     except RefusedError as refusal:
         if isinstance(refusal.__cause__, MemoryError):
@@ -118,6 +119,13 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
         if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
             raise MemoryError(str(error)) from error
         return rejected(RejectReason.UNREADABLE, _words(kind, error))
+
+
+def _raster() -> ModuleType:
+    """The decoders of other formats; their Pillow takes as long to import as that of JPEG."""
+    from pulmospark.imaging import raster  # noqa: PLC0415 - see above
+
+    return raster
 
 
 def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:

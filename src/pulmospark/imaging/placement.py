@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-import cv2
 import numpy as np
 
 from pulmospark.core.arrays import Mask, Singles
@@ -94,6 +93,9 @@ class Placement:
             ]
         )
         # Replicated: half a pixel at the edge has no neighbour to be interpolated with.
+        # Inside: only heat maps need it, and this module's importers are many.
+        import cv2  # noqa: PLC0415
+
         result: Singles = cv2.warpAffine(
             standard,
             matrix,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pulmospark.core import store_limits
 from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.schemas import MANIFEST
-from pulmospark.store.store import open_store
+from pulmospark.store.object_file import put_object
 from pulmospark.store.uri import StoreUri
 
 
@@ -22,10 +22,12 @@ class ListWriter:
     Attributes:
         files: that hold them, in order: one on a disk, and in a store objects of at most
             ``store_limits.LIST_ROWS_MAX`` rows.
+        states: of those in a store, see :func:`pulmospark.store.object_file.state_of_object`.
     """
 
     def __init__(self) -> None:
         self.files: list[Path | StoreUri] = []
+        self.states: dict[str, tuple[int, int]] = {}
 
     def write(self, group: pa.Table) -> None:
         """Append a row group."""
@@ -34,7 +36,8 @@ class ListWriter:
 
 class _OnDisk(ListWriter):
     def __init__(self, target: Path, writer: pq.ParquetWriter) -> None:
-        self.files = [target]
+        super().__init__()
+        self.files.append(target)
         self._writer = writer
 
     def write(self, group: pa.Table) -> None:
@@ -60,7 +63,7 @@ class _InStore(ListWriter):
             for group in self._groups:
                 writer.write_table(group, row_group_size=group.num_rows)
         uri = self._folder / f"{len(self.files):06d}.parquet"
-        open_store(uri).put(uri.key, sink.getvalue().to_pybytes())
+        self.states[str(uri)] = put_object(uri, sink.getvalue().to_pybytes())
         self.files.append(uri)
         self._groups = []
 

@@ -23,8 +23,8 @@ from pulmospark.layouts.walk import (
 from pulmospark.store.archives import archive_folder, is_archive
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.parallel_list import list_ahead
-from pulmospark.store.prefetch import find_many
-from pulmospark.store.store import StoredObject, in_parallel, open_store
+from pulmospark.store.prefetch import find_many, under_way
+from pulmospark.store.store import StoredObject, in_parallel, is_there, open_store
 from pulmospark.store.uri import StoreUri, parse_uri
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -110,12 +110,10 @@ def resolve_address(text: str) -> tuple[StoreUri, bool]:
     uri = parse_uri(text)
     if _MAGIC.search(uri.key) or not uri.key or uri.key.endswith("/"):
         return uri, True
-    opened = open_store(uri)
-    try:
-        opened.head(uri.key)
-    except ObjectMissingError:
-        if next(opened.list(uri.prefix), None) is None:
-            raise InputError(f"{uri}: no such object or folder; check the address") from None
+    is_folder = under_way(_is_folder, uri)  # who may not list may still name an object
+    if not is_there(uri):
+        if not is_folder.result():
+            raise InputError(f"{uri}: no such object or folder; check the address")
         return uri, True
     if uri.name.lower().endswith(_TABLE_ENDS):
         raise InputError(
@@ -123,6 +121,10 @@ def resolve_address(text: str) -> tuple[StoreUri, bool]:
             "be addresses"
         )
     return uri, is_archive(uri.name)
+
+
+def _is_folder(uri: StoreUri) -> bool:
+    return next(open_store(uri).list(uri.prefix), None) is not None
 
 
 def _by_name(archive: str) -> Callable[[tuple[str, ...]], bool]:

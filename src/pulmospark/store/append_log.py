@@ -29,7 +29,8 @@ from pulmospark.store.places import Place
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*")
+"""of a file, which a log has as it is"""
 _ACTIONS = ("protocol", "metaData", "txn", "add", "remove")
 _READER, _WRITER = 1, 2
 """versions of Delta's protocol that this module knows"""
@@ -77,10 +78,10 @@ class AppendLog:
         self._follow(self._actions())
         if self.version >= 0:
             return
-        first = first_actions(schema, str(uuid.uuid4()), _now_ms())
+        first = first_actions(schema, str(uuid.uuid4()), now_ms())
         with contextlib.suppress(ConflictError):  # another process began it
             self._place.create(
-                self._key(0), _entry("CREATE TABLE", [*first, *map(_add, existing)])
+                self._key(0), entry_of("CREATE TABLE", [*first, *map(added, existing)])
             )
         self._follow(self._next_actions())
 
@@ -99,9 +100,9 @@ class AppendLog:
             SourceUnavailableError: the store fails.
         """
         transaction = {
-            "txn": {"appId": self._application, "version": batch, "lastUpdated": _now_ms()}
+            "txn": {"appId": self._application, "version": batch, "lastUpdated": now_ms()}
         }
-        data = _entry("WRITE", [transaction, *map(_add, files)])
+        data = entry_of("WRITE", [transaction, *map(added, files)])
         while batch > self.batch:
             before = self.version
             try:
@@ -132,7 +133,7 @@ class AppendLog:
 
     def _name(self, action: dict[str, Any]) -> str:
         name = unquote(action["path"])
-        if not _PLAIN_NAME.fullmatch(name):
+        if not PLAIN_NAME.fullmatch(name):
             raise InputError(
                 f"{self._place}/{self._folder}: names {name!r:.200}, which is no file of this "
                 "table: choose another --out"
@@ -224,24 +225,27 @@ class AppendLog:
         return f"{self._folder}/{entry_name(version)}"
 
 
-def _entry(operation: str, actions: Iterable[dict[str, Any]]) -> bytes:
-    info = {"timestamp": _now_ms(), "operation": operation, "engineInfo": "pulmospark"}
+def entry_of(operation: str, actions: Iterable[dict[str, Any]]) -> bytes:
+    """The content of an entry of a log, unlike that of any other call."""
+    info = {"timestamp": now_ms(), "operation": operation, "engineInfo": "pulmospark"}
     # The id makes it this process's own: a store may be asked twice and find its own entry there.
     return entry_bytes([{"commitInfo": {**info, "txnId": uuid.uuid4().hex}}, *actions])
 
 
-def _add(file: NewFile) -> dict[str, Any]:
-    added: dict[str, Any] = {
+def added(file: NewFile) -> dict[str, Any]:
+    """The action that makes a file a part of a table."""
+    facts: dict[str, Any] = {
         "path": quote(file.name),
         "partitionValues": {},
         "size": file.size_bytes,
-        "modificationTime": _now_ms(),
+        "modificationTime": now_ms(),
         "dataChange": True,
     }
     if file.rows is not None:
-        added["stats"] = json.dumps({"numRecords": file.rows})
-    return {"add": added}
+        facts["stats"] = json.dumps({"numRecords": file.rows})
+    return {"add": facts}
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Since 1970, milliseconds."""
     return int(time.time() * 1000)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pulmospark.core.delta_log import LOG, entry_name, first_actions
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.store.delta import delta_errors, storage_options
+from pulmospark.store.append_log import PLAIN_NAME, NewFile, added, entry_of, now_ms
+from pulmospark.store.delta import column_of, delta_errors, storage_options
 from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.prefetch import under_way
 from pulmospark.store.repeats import repeat
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
@@ -23,6 +26,12 @@ from pulmospark.store.uri import StoreUri
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction
+
+
+_WRITER = 2
+"""version of Delta's protocol for writers that has no features"""
+_CHECKPOINT_VERSIONS = 100
+"""versions of a table from one checkpoint to the next, as deltalake writes them"""
 
 
 def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
@@ -44,7 +53,91 @@ def commit_files(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) ->
         ObjectMissingError: a file is not there.
         SourceUnavailableError: the store fails.
     """
-    return repeat(lambda: _committed(table, rows, schema))
+    commit = Commit(table, schema)
+    commit.name_files(rows)
+    return commit.run()
+
+
+class Commit:
+    """As :func:`commit_files`, in steps, so that other work is done while the store answers.
+
+    The first asks for the table's newest version, :meth:`name_files` for the sizes of the files,
+    both in a thread; only :meth:`run` writes. The usual commit is then one request, the entry of
+    the log, which deltalake surrounds with eight reads of the log. What takes more than an entry
+    is left to deltalake: a table with features that ours do not have, other columns, some of the
+    files that it has already, and every hundredth version, at which it writes a checkpoint.
+    """
+
+    def __init__(self, table: StoreUri, schema: pa.Schema) -> None:
+        self.table, self._schema = table, schema
+        self._newest = under_way(_newest, table)
+        self.name_files({})
+
+    def name_files(self, rows: Mapping[str, int]) -> None:
+        """Say what the table will hold; see :func:`commit_files`."""
+        self._rows = rows
+        self._sizes = under_way(_sizes, self.table, rows)
+
+    def run(self) -> int:
+        """Commit; see :func:`commit_files`."""
+        try:
+            version = self._entered(self._newest.result(), self._sizes.result())
+        except (SourceUnavailableError, ConflictError):
+            version = None  # perhaps it was done, as its files will say
+        if version is not None:
+            return version
+        return repeat(lambda: _committed(self.table, self._rows, self._schema))
+
+    def _entered(self, delta: DeltaTable | None, sizes: Mapping[str, int]) -> int | None:
+        """Write the log's entry; returns the version, or ``None`` where deltalake has to."""
+        version, actions = 0, self._first()
+        if delta is not None:
+            names = column_of(delta.get_add_actions(flatten=True), "path")
+            if self._rows.keys() == set(names):
+                return int(delta.version())
+            version, actions = int(delta.version()) + 1, self._removals(delta, names)
+        if actions is None:
+            return None
+        files = [NewFile(name, sizes[name], rows) for name, rows in self._rows.items()]
+        entry = entry_of("WRITE", [*actions, *map(added, files)])
+        open_store(self.table).put_new((self.table / LOG / entry_name(version)).key, entry)
+        return version
+
+    def _first(self) -> list[dict[str, Any]] | None:
+        try:
+            return first_actions(self._schema, str(uuid.uuid4()), now_ms())
+        except TypeError:  # a type that deltalake may know
+            return None
+
+    def _removals(self, delta: DeltaTable, names: Sequence[str]) -> list[dict[str, Any]] | None:
+        from deltalake import Schema  # noqa: PLC0415 - only where a store is written to
+
+        protocol, facts = delta.protocol(), delta.metadata()
+        if (
+            protocol.min_reader_version > 1
+            or protocol.min_writer_version > _WRITER
+            or facts.partition_columns
+            or facts.configuration
+            or delta.schema() != Schema.from_arrow(self._schema)
+            or not (int(delta.version()) + 1) % _CHECKPOINT_VERSIONS
+            or not self._rows.keys().isdisjoint(names)
+            or not all(map(PLAIN_NAME.fullmatch, names))
+        ):
+            return None
+        now = {"deletionTimestamp": now_ms(), "dataChange": True}
+        return [{"remove": {"path": name, **now}} for name in names]
+
+
+def _newest(table: StoreUri) -> DeltaTable | None:
+    """The newest version of a table; ``None``: there is no table."""
+    from deltalake import DeltaTable  # noqa: PLC0415
+    from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
+
+    with delta_errors(table):
+        try:
+            return DeltaTable(str(table), storage_options=storage_options(table))
+        except TableNotFoundError:
+            return None
 
 
 def _committed(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
@@ -59,13 +152,9 @@ def _committed(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> i
 
 
 def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
-    from deltalake import DeltaTable  # noqa: PLC0415 - only where a store is written to
-    from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
-
     sizes = _sizes(table, rows)
-    try:
-        delta = DeltaTable(str(table), storage_options=storage_options(table))
-    except TableNotFoundError:
+    delta = _newest(table)
+    if delta is None:
         return _create(table, _actions(sizes, rows), schema)
     known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
     if known == rows.keys():
@@ -78,13 +167,11 @@ def _commit(table: StoreUri, rows: Mapping[str, int], schema: pa.Schema) -> int:
 
 def _version_with(table: StoreUri, rows: Mapping[str, int]) -> int | None:
     """The table's version, if it names just these files."""
-    from deltalake import DeltaTable  # noqa: PLC0415
-
     try:
+        delta = _newest(table)
         with delta_errors(table):
-            delta = DeltaTable(str(table), storage_options=storage_options(table))
-            known = {uri.rpartition("/")[2] for uri in delta.file_uris()}
-            return int(delta.version()) if known == rows.keys() else None
+            known = {uri.rpartition("/")[2] for uri in delta.file_uris()} if delta else set()
+            return int(delta.version()) if delta and known == rows.keys() else None
     except SourceUnavailableError:
         return None
 

@@ -13,6 +13,7 @@ from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.store.delta import check_delta
 from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import under_way
 from pulmospark.store.store import StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
@@ -51,15 +52,20 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
         return target
     with files.whole_folder(target.parent) as aside:
         (aside / target.name).mkdir()
-        for entry in listed:
-            name = entry.uri.key[len(uri.prefix) :]
-            if name != plain_name(name):
-                raise InputError(
-                    f"{entry.uri}: no file of a bundle: remove it, or name its folder"
-                )
-            (aside / target.name / name).write_bytes(store.get(entry.uri.key))
+        in_parallel(lambda entry: store.save(*entry), _copies(uri, listed, aside / target.name))
     files.forget_oldest(target.parent.parent, limits.STORE_FETCHED_MAX)
     return target
+
+
+def _copies(uri: StoreUri, listed: Sequence[StoredObject], to: Path) -> list[tuple[str, Path]]:
+    """Key and copy of each object below an address."""
+    copies = []
+    for entry in listed:
+        name = entry.uri.key[len(uri.prefix) :]
+        if name != plain_name(name):
+            raise InputError(f"{entry.uri}: no file of a bundle: remove it, or name its folder")
+        copies.append((entry.uri.key, to / name))
+    return copies
 
 
 def fetch_file(uri: StoreUri, *, bytes_max: int) -> Path:
@@ -142,15 +148,12 @@ def _fetched(address: str) -> Path:
     return fetch_file(parse_uri(address), bytes_max=store_limits.CARRIED_BYTES_MAX)
 
 
-def put_files(
-    folder: Path, uri: StoreUri, *, last: str | None = None, but: str | None = None
-) -> None:
+def put_files(folder: Path, uri: StoreUri, *, but: str | None = None) -> None:
     """Put the files below a folder at an address, each replaced as a whole.
 
     Args:
         folder: on this machine.
         uri: where to.
-        last: name of the file that is written when all others are there.
         but: files whose names begin so stay here.
 
     Raises:
@@ -161,8 +164,7 @@ def put_files(
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not (but and path.name.startswith(but))
     ]
-    upload(uri, [pair for pair in pairs if pair[0].name != last])
-    upload(uri, [pair for pair in pairs if pair[0].name == last])
+    upload(uri, pairs)
 
 
 def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
@@ -178,10 +180,11 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
         PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
     store = open_store(uri)
+    first = under_way(lambda: next(store.list(uri.prefix), None))
     try:
         store.head(f"{uri.prefix}{record}")
     except ObjectMissingError:
-        other = next(store.list(uri.prefix), None)
+        other = first.result()
         begun = other and work and next(store.list((uri / work).prefix), None)
         if other is not None and not begun:
             raise InputError(

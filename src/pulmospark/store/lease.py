@@ -84,6 +84,8 @@ class Leased(ABC):
     """of the object"""
     writer: Writer | None
     """who writes, as the object was read; ``None``: nobody"""
+    is_gone_after = False
+    """whether the object is deleted at the end, so that most often there is none"""
 
     @property
     def place(self) -> StoreUri:
@@ -182,19 +184,22 @@ class Lease(Generic[L]):
 
 
 @contextlib.contextmanager
-def held(leased: L, wait: Callable[[str], None] = _LOG.info) -> Iterator[Lease[L]]:
+def held(
+    leased: L, wait: Callable[[str], None] = _LOG.info, known: tuple[L, str] | None = None
+) -> Iterator[Lease[L]]:
     """Be the one writer while the block runs.
 
     Args:
         leased: the object, as it is to be written where there is none.
         wait: called with one line that says for whom it waits, where a writer may have been
             killed.
+        known: the object as it was read just now, and its etag.
 
     Raises:
         UsageError: another process is writing there.
         SourceUnavailableError: the store fails, or does not allow to write there.
     """
-    lease = _acquired(leased, wait)
+    lease = _acquired(leased, wait, known)
     try:
         yield lease
     finally:
@@ -223,6 +228,7 @@ class Lock(Leased):
 
     uri: StoreUri
     writer: Writer | None = None
+    is_gone_after = True
 
     def read(self) -> tuple[Lock, str] | None:
         """See :meth:`Leased.read`; who wrote anything else is not known, but may live."""
@@ -241,9 +247,13 @@ class Lock(Leased):
         return None if writer is None else writer.model_dump_json().encode()
 
 
-def _acquired(leased: L, wait: Callable[[str], None]) -> Lease[L]:
+def _acquired(
+    leased: L, wait: Callable[[str], None], known: tuple[L, str] | None = None
+) -> Lease[L]:
     store, key, writer = open_store(leased.uri), leased.uri.key, Writer.myself()
-    entry = leased.read()
+    if leased.is_gone_after and (begun := _created(leased, writer)) is not None:
+        return begun
+    entry = known or leased.read()
     if entry is not None and (other := entry[0].writer) is not None and not other.has_ended():
         entry = _silent(*entry, wait)
     try:
@@ -254,6 +264,15 @@ def _acquired(leased: L, wait: Callable[[str], None]) -> Lease[L]:
             etag = store.put_if(key, leased.content(writer) or b"", before)
     except (ConflictError, ObjectMissingError):
         raise _busy(leased, None) from None
+    return Lease(leased, writer, etag or "")
+
+
+def _created(leased: L, writer: Writer) -> Lease[L] | None:
+    """The lease, with one request; ``None``: the object is there."""
+    try:
+        etag = open_store(leased.uri).put_new(leased.uri.key, leased.content(writer) or b"")
+    except ConflictError:
+        return None
     return Lease(leased, writer, etag or "")
 
 

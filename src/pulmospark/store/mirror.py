@@ -12,12 +12,12 @@ import contextlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pulmospark.core import files, limits, mirror_limits
+from pulmospark.core import files, mirror_limits
 from pulmospark.core.delta_log import LOG, schema_of, write_log
 from pulmospark.core.errors import InputError, PlatformError, PulmosparkError
 from pulmospark.core.hashing import value_id
@@ -26,6 +26,7 @@ from pulmospark.core.store_uri import StoreUri
 from pulmospark.store.folders import plain_name, upload
 from pulmospark.store.lease import Lease
 from pulmospark.store.light_parts import has_pixels, whole_of, write_light
+from pulmospark.store.prefetch import under_way
 from pulmospark.store.publish import commit_table, files_of_version
 from pulmospark.store.published import (
     NAME,
@@ -37,7 +38,7 @@ from pulmospark.store.published import (
     unit_of,
     writing,
 )
-from pulmospark.store.store import open_store
+from pulmospark.store.store import in_parallel, open_store
 
 MIRRORS = "mirrors"
 """folder of the cache with copies of run folders, by address"""
@@ -76,8 +77,8 @@ class Mirror:
         self._state_path, self._flag = home / _STATE, home / _UNPUBLISHED
         self._lease: Lease[RunRecord] | None = None
 
-    def fetch(self) -> bool:
-        """Bring the copy up to date; whether there is a run in the store at all.
+    def fetch(self, only: str | None = None) -> bool:
+        """Bring the copy, or one unit of it, up to date; whether there is a run in the store.
 
         A unit that is the same in the store as when it was last copied or published stays as it
         is here: it may be newer. One that another machine published since replaces it.
@@ -92,10 +93,10 @@ class Mirror:
             if self._lease is None
             else (self._lease.leased.record, "")
         )
-        self._take(known[0] if known else Published())
+        self._take(known[0] if known else Published(), only)
         return known is not None
 
-    def _take(self, record: Published) -> None:
+    def _take(self, record: Published, only: str | None) -> None:
         state = self._state()
         for name in [name for name in state if name not in record.units]:
             _remove(self.folder / name)
@@ -103,13 +104,19 @@ class Mirror:
             self._save(state)
         with files.disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name, unit in record.units.items():
-                published = unit.model_dump(mode="json")
-                if state.get(name, {}).get("published") == published:
-                    continue
-                self._copy(name, unit, state.get(name, {}))
-                state[name] = {"published": published, "local": _stamps(self.folder, name)}
-                self._save(state)
+            published = {n: unit.model_dump(mode="json") for n, unit in record.units.items()}
+            old = [n for n in published if published[n] != state.get(n, {}).get("published")]
+            old = [name for name in old if only in {None, name}]
+            one_at_a_time = threading.Lock()
+
+            def copy(name: str) -> None:
+                self._copy(name, record.units[name], state.get(name, {}))
+                with one_at_a_time:
+                    local = _stamps(self.folder, name)
+                    state[name] = {"published": published[name], "local": local}
+                    self._save(state)
+
+            in_parallel(copy, old)
 
     def _copy(
         self, name: str, unit: Unit, before: dict[str, Any], light_bytes: int | None = None
@@ -124,8 +131,11 @@ class Mirror:
         """
         most = mirror_limits.COPIED_TABLE_BYTES_MAX if light_bytes is None else light_bytes
         objects = {path: _Listed(*facts) for path, facts in unit.files.items()}
-        for table, version in unit.tables.items():
-            parts = files_of_version(self.address / table, version)
+
+        def parts_of(table: str) -> dict[str, int]:
+            return files_of_version(self.address / table, unit.tables[table])
+
+        for table, parts in zip(unit.tables, in_parallel(parts_of, unit.tables), strict=True):
             light = sum(parts.values()) > most and has_pixels(
                 self.address / table / next(iter(parts))
             )
@@ -136,25 +146,16 @@ class Mirror:
         target = self.folder / name
         whole = files.whole_file if name in objects else files.whole_folder
         with whole(target) as aside:
-            with ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store") as pool:
-                for copied in [
-                    pool.submit(
-                        self._copy_one, aside / path[len(name) + 1 :], path, listed, before
-                    )
-                    for path, listed in objects.items()
-                ]:
-                    copied.result()
-            for table in unit.tables:
-                copy = aside / table[len(name) + 1 :]
-                write_log(copy, schema_of(copy))
 
-    def _copy_one(
-        self,
-        target: Path,
-        path: str,
-        listed: _Listed,
-        before: dict[str, Any],
-    ) -> None:
+            def copy(path: str) -> None:
+                self._copy_one(aside / path[len(name) + 1 :], path, objects[path], before)
+
+            in_parallel(copy, objects)
+            for table in unit.tables:
+                here = aside / table[len(name) + 1 :]
+                write_log(here, schema_of(here))
+
+    def _copy_one(self, target: Path, path: str, listed: _Listed, before: dict[str, Any]) -> None:
         size, etag, light = listed
         uri = self.address / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +257,7 @@ class Mirror:
         self._save(state)  # from here on the copy's are the newest
         kept = {n: unit for n, unit in record.units.items() if n not in {*changed, *gone}}
         lease.write(lease.leased.with_units(kept))
-        units = {name: self._upload(name) for name in changed}
+        units = dict(zip(changed, in_parallel(self._upload, changed), strict=True))
         lease.write(lease.leased.with_units({**kept, **units}))
         for name, unit in units.items():
             published = unit.model_dump(mode="json") if self._is_named(unit) else {}
@@ -275,6 +276,9 @@ class Mirror:
 
     def _upload(self, name: str) -> Unit:
         tables, plain = _content(self.folder, name)
+        versions = under_way(
+            in_parallel, lambda path: commit_table(self.folder / path, self.address / path), tables
+        )
         etags = upload(
             self.address, [(self.folder / path, (self.address / path).key) for path in plain]
         )
@@ -283,19 +287,18 @@ class Mirror:
                 path: ((self.folder / path).stat().st_size, etag or "")
                 for path, etag in zip(plain, etags, strict=True)
             },
-            tables={
-                path: commit_table(self.folder / path, self.address / path) for path in tables
-            },
+            tables=dict(zip(tables, versions.result(), strict=True)),
         )
 
     def _delete(self, before: Published, units: dict[str, Unit], gone: list[str]) -> None:
         """Delete files that are in no unit any more; tables keep their versions."""
-        store = open_store(self.address)
-        for name in (*units, *gone):
-            old = before.units.get(name, Unit()).files
-            new = units.get(name, Unit()).files
-            for path in old.keys() - new.keys():
-                store.delete((self.address / path).key)
+        left = [
+            (self.address / path).key
+            for name in (*units, *gone)
+            for path in before.units.get(name, Unit()).files
+            if path not in units.get(name, Unit()).files
+        ]
+        in_parallel(open_store(self.address).delete, left)
 
     def _state(self) -> dict[str, Any]:
         if not self._state_path.is_file():

@@ -85,10 +85,46 @@ def state_of_object(uri: StoreUri) -> tuple[int, int]:
     stored = open_store(uri).head(uri.key)
     if stored.etag is None:
         return stored.modified_ns, stored.size_bytes
-    return int(value_id([stored.etag])[:15], 16), stored.size_bytes
+    return _version_of(stored.etag), stored.size_bytes
+
+
+def put_object(uri: StoreUri, content: bytes) -> tuple[int, int]:
+    """Write an object that this process reads again, without a request if it is small.
+
+    Args:
+        uri: of the object.
+        content: of it.
+
+    Returns:
+        What :func:`state_of_object` gives.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    etag = open_store(uri).put(uri.key, content)
+    if etag is None:
+        return state_of_object(uri)
+    version = _version_of(etag)
+    if len(content) <= store_limits.WHOLE_BYTES_MAX:
+        _kept(uri, version, len(content)).append(content)
+    return version, len(content)
+
+
+def _version_of(etag: str) -> int:
+    return int(value_id([etag])[:15], 16)
+
+
+def _whole(uri: StoreUri, version: int, size: int) -> bytes:
+    kept = _kept(uri, version, size)
+    if not kept:
+        kept.append(open_store(uri).get(uri.key))
+    return kept[0]
 
 
 @lru_cache(maxsize=4)
-def _whole(uri: StoreUri, _version: int, _size: int) -> bytes:
-    """Kept, because a footer is read first, and then the rows."""
-    return open_store(uri).get(uri.key)
+def _kept(_uri: StoreUri, _version: int, _size: int) -> list[bytes]:
+    """The content of a small object once it was read or written.
+
+    It is kept, because a footer is read first, and then the rows.
+    """
+    return []

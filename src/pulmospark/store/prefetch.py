@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pulmospark.core import limits
 from pulmospark.store.failures import ObjectMissingError
@@ -37,6 +37,14 @@ def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissing
         SourceUnavailableError: the store fails.
     """
     return prefetched(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
+
+
+def under_way(request: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
+    """The answer to a request for which a thread of its own waits."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+    answer = pool.submit(request, *arguments)
+    pool.shutdown(wait=False)
+    return answer
 
 
 def prefetched(

@@ -8,8 +8,8 @@ from pathlib import Path
 from pulmospark.core.delta_log import LOG, rows_of
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.safe_text import first_line
-from pulmospark.store.commit import commit_files
-from pulmospark.store.delta import check_delta, storage_options
+from pulmospark.store.commit import Commit
+from pulmospark.store.delta import check_delta, column_of, storage_options
 from pulmospark.store.folders import upload
 from pulmospark.store.light_parts import whole_of, whole_schema
 from pulmospark.store.store import open_store
@@ -58,6 +58,7 @@ def commit_table(table: Path, uri: StoreUri) -> int:
         ConflictError: another writer committed at the same time.
         SourceUnavailableError: the store fails.
     """
+    commit = Commit(uri, whole_schema(table))  # the store answers meanwhile
     # New names: a file that an older version names must keep its content.
     tag = uuid.uuid4().hex[:12]
     names = {path: f"{path.stem}-{tag}.parquet" for path in sorted(table.glob("*.parquet"))}
@@ -69,8 +70,8 @@ def commit_table(table: Path, uri: StoreUri) -> int:
             _copy(whole, uri / names[path])
     upload(uri, [(p, f"{uri.prefix}{name}") for p, name in names.items() if p not in wholes])
     counts = rows_of(table)
-    rows = {name: counts[path.name] for path, name in names.items()}
-    return commit_files(uri, rows, whole_schema(table))
+    commit.name_files({name: counts[path.name] for path, name in names.items()})
+    return commit.run()
 
 
 def _copy(source: StoreUri, target: StoreUri) -> None:
@@ -95,15 +96,14 @@ def files_of_version(uri: StoreUri, version: int) -> dict[str, int]:
         SourceUnavailableError: the store fails.
     """
     check_delta(uri)
-    import pyarrow as pa  # noqa: PLC0415
     from deltalake import DeltaTable  # noqa: PLC0415
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
 
     try:
         opened = DeltaTable(str(uri), version=version, storage_options=storage_options(uri))
-        added = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+        files = opened.get_add_actions(flatten=True)
     except TableNotFoundError:
         raise InputError(f"{uri}: no such table in version {version}") from None
     except (DeltaError, OSError) as error:
         raise SourceUnavailableError(f"{uri}: cannot be read: {first_line(error)}") from None
-    return dict(zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True))
+    return dict(zip(column_of(files, "path"), column_of(files, "size_bytes"), strict=True))

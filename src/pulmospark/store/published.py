@@ -22,6 +22,7 @@ from pulmospark.core.records import Record
 from pulmospark.core.store_uri import StoreUri
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.lease import Lease, Leased, Writer, held
+from pulmospark.store.prefetch import under_way
 from pulmospark.store.store import is_probe, open_store
 
 _LOG = logging.getLogger(__name__)
@@ -170,15 +171,17 @@ def writing(
         PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
     store, start = open_store(folder), RunRecord(folder)
-    if start.read() is None:
+    entry = start.read()
+    if entry is None:
         listed = (entry for entry in store.list(folder.prefix) if not is_probe(entry.uri))
         if (other := next(listed, None)) is not None:
             raise InputError(
                 f"{folder}: is not empty ({other.uri.key!r:.100}), and no run's folder (it has no "
                 f"{NAME}): choose another"
             )
-    store.probe(folder.prefix)
-    with held(start, wait) as lease:
+    probed = under_way(store.probe, folder.prefix)
+    with held(start, wait, entry) as lease:
+        probed.result()
         yield lease
 
 

@@ -312,24 +312,24 @@ class Store:
             obstore.copy(self._store, source, target)
 
     def probe(self, folder: str) -> None:
-        """Check that the store heeds conditions: one that ignores them loses commits unseen.
-
-        Writes and deletes one small object below a folder.
+        """Check that the store heeds conditions; writes and deletes an object below a folder.
 
         Raises:
             PlatformError: it ignores them.
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
         key = f"{folder.rstrip('/')}/{_PROBE}{uuid.uuid4().hex}".lstrip("/")
+
+        def is_refused(mode: Any) -> bool:
+            try:
+                self._put(key, b"2", mode)
+            except ConflictError:
+                return True
+            return False
+
         first = self.put_new(key, b"1")
         try:
-            heeded = 0
-            for mode in ("create", {"e_tag": f"{first or ''}0"}):
-                try:
-                    self._put(key, b"2", mode)
-                except ConflictError:
-                    heeded += 1
-            if heeded < 2:
+            if not all(in_parallel(is_refused, ("create", {"e_tag": f"{first or ''}0"}))):
                 raise PlatformError(
                     f"{self.bucket}: ignores conditional writes (If-None-Match, If-Match), "
                     "without which two writers overwrite each other unnoticed: use a store that "

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from inference.precision.killing import KillingTrial
 from pulmospark.chunks.local import LocalPool, ThisProcess
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
@@ -116,3 +117,18 @@ def test_without_readable_images_there_are_no_answers(
     work = TrialWork((engine,), SETTINGS)
     assert run_trial(work, sample.slice(3, 1), ThisProcess()) == {}
     assert run_trial(work, sample.slice(0, 0), ThisProcess()) == {}
+
+
+def test_an_image_that_ends_its_worker_is_left_out(
+    engine: EngineSpec,
+    images: np.ndarray,
+    sample: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where workers find it
+    logits, _ = new_engine(engine).run(images)
+    assert logits is not None
+    work = KillingTrial((engine,), SETTINGS, deadly=sample["uri"][1].as_py())
+    with LocalPool(2) as pool:
+        answers = run_trial(work, sample, pool)
+    np.testing.assert_array_equal(answers[engine.engine_id].logits, np.delete(logits, 1, axis=0))

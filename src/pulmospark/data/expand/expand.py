@@ -86,7 +86,7 @@ def expand(
         }
         if not (already := _is_there(target, key, count)):
             parts = _drawn(SparkExecutor(spark, store=store), maker, plan, count, quiet=quiet)
-            _publish(target, parts, result, record)
+            _publish(target, parts, result, record, in_store=store is not None)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
             files.write_json(target / RECORD, record)
@@ -141,7 +141,12 @@ def _result(
 
 
 def _publish(
-    target: Path, parts: Sequence[chunks.Part], result: ExpandResult, record: dict[str, Any]
+    target: Path,
+    parts: Sequence[chunks.Part],
+    result: ExpandResult,
+    record: dict[str, Any],
+    *,
+    in_store: bool,
 ) -> None:
     rows = sum(part.rows for part in parts)
     if rows != result.rows:
@@ -150,7 +155,8 @@ def _publish(
             "and expand again"
         )
     with files.whole_folder(target) as aside:
-        chunks.publish_table([part.path for part in parts], aside / TABLE, schemas.EXPANDED)
+        paths = [part.path for part in parts]
+        chunks.publish_table(paths, aside / TABLE, schemas.EXPANDED, in_store=in_store)
         files.write_json(aside / RECORD, record)
 
 

@@ -190,7 +190,7 @@ def ingest(
                 tables=store.published(target) if store else None,
             )
         key = kept or _settings_key(settings, salt)
-        made_with = _MadeWith(listings, settings, key, not_read=seen - count)
+        made_with = _MadeWith(listings, settings, key, seen - count, in_store=store is not None)
         result = _publish(target, manifest, parts, already, made_with)
         if result.files != seen:
             raise InputError(
@@ -268,6 +268,8 @@ class _MadeWith:
     """of the rows"""
     not_read: int
     """files that an earlier run had ingested"""
+    in_store: bool
+    """whether the tables are published in a store"""
 
 
 def _publish(
@@ -285,7 +287,8 @@ def _publish(
         ):
             whole = [*kept, *here.get(name, ())]
             light = any(isinstance(whole_of(part), StoreUri) for part in whole)
-            chunks.publish_table(whole, aside / name, schema, light=light)
+            stored = made_with.in_store
+            chunks.publish_table(whole, aside / name, schema, light=light, in_store=stored)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")

@@ -127,7 +127,8 @@ def _already(plan: PredictPlan) -> int:
         return 0
     return sum(
         _scored_with(plan.bundle.model_id, parts)
-        for parts in chunks.finished_parts(work.parts, tables=plan.address)
+        for folder, tables in work.parts.items()
+        for parts in chunks.finished_parts(folder, tables=tables)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pyarrow as pa
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
 from pulmospark.chunks.shared_store import SharedStore
-from pulmospark.chunks.work_list import reads_of
+from pulmospark.chunks.work_list import States, reads_of
 from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
@@ -24,8 +25,8 @@ from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import Inputs, resolve_inputs
 from pulmospark.inference.batch.list_inputs import list_into
-from pulmospark.inference.batch.listing import todo_of
-from pulmospark.inference.batch.publish import Scored, Written, publish
+from pulmospark.inference.batch.listing import Todo, todo_of
+from pulmospark.inference.batch.publish import Scored, Written, begun_commits, publish
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.sinks.base import ResultSink
@@ -184,19 +185,21 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(bundle)
-    points = decision_points(read, threshold)
-    inputs = resolve_inputs(paths, layout)
+    address = target if isinstance(target, StoreUri) else None
+    with ThreadPoolExecutor(1, thread_name_prefix="check") as pool:
+        checked = None if address is None else pool.submit(check_target, address, RECORD, WORK)
+        read = read_bundle(bundle)
+        points = decision_points(read, threshold)
+        inputs = resolve_inputs(paths, layout)
     check_tables(inputs, read.config)
     if target_needed and target is None and not inputs.is_one_image:
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
     chosen = settings or ScoringSettings()
-    address = target if isinstance(target, StoreUri) else None
-    if isinstance(target, StoreUri):
-        check_target(target, RECORD, WORK)
-    elif target is not None:
+    if checked is not None:
+        checked.result()
+    elif isinstance(target, Path):
         target = check_local(target).expanduser().absolute()
         _check_target(target)
     appending = None
@@ -260,30 +263,31 @@ def _run(
     roots = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
     if plan.store is None:  # else a job checks its executors
         workers.check(reads=roots, folder=work.shared)
-    lists = _listed(plan, work, notes, quiet=quiet)
-    todo = todo_of(lists, plan.inputs.images, before, work.here)
+    lists, states = _listed(plan, work, notes, quiet=quiet)
+    todo = todo_of(lists, plan.inputs.images, before, work.here, states)
     total, of_images = todo.total, todo.of_images
     executor = workers.executor_for(total).for_networks().sharing(plan.store)
-    of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files)
+    of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files, todo.states)
     listed = time.perf_counter()
     scorer, precision = _scorer(plan, executor, work, of_files, of_images)
     ready = time.perf_counter()
+    scored_as = _outcome(plan, notes, precision)
     written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
-    written = replace(written, named_as_frames=_named_as_frames(todo.lists))
+    written = replace(written, named_as_frames=_named_as_frames(todo))
     scored = time.perf_counter()
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     if work.lease is not None:
         work.lease.check()
-    result = publish(_outcome(plan, notes, precision), written, total, seconds)
+    result = publish(scored_as, written, total, seconds)
     return result.model_copy(update={"already": todo.already})
 
 
 def _listed(
     plan: PredictPlan, work: WorkPlace, notes: ListingNotes, *, quiet: bool
-) -> list[Place]:
-    """Lists of the files."""
+) -> tuple[list[Place], States]:
+    """Lists of the files, and the states of those in a store."""
     if not plan.inputs.has_files:
-        return []
+        return [], {}
     with (
         Progress("list files", 0, "files", quiet=quiet) as progress,
         list_writer(work.listing) as writer,
@@ -291,7 +295,7 @@ def _listed(
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
     pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
-    return writer.files if seen else []
+    return (writer.files, writer.states) if seen else ([], {})
 
 
 def _scorer(
@@ -336,22 +340,22 @@ def _score(
     seen = sum(chunk.rows for chunk in of_files)
     total = seen + sum(chunk.rows for chunk in of_images)
     reads = [outermost(str(path)) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    folder, tables = work.parts_of(len(of_files) + len(of_images))
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
             executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
-            work.parts,
+            folder,
             progress,
             reads=[*reads, *map(outermost, reads_of(of_files))],
-            tables=work.address,
+            tables=tables,
         )
         later = _Later(progress, seen)
         of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
-        rows = chunks.run_chunks(
-            executor, of_rows, of_images, work.parts, later, tables=work.address
-        )
-    return Written(parts, rows, heat_maps=None if scorer.heat is None else scorer.heat.folder)
+        rows = chunks.run_chunks(executor, of_rows, of_images, folder, later, tables=tables)
+    heat_maps = None if scorer.heat is None else scorer.heat.folder
+    return Written(parts, rows, heat_maps=heat_maps, are_placed=tables is not None)
 
 
 def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
@@ -364,14 +368,15 @@ def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome
         precision,
         plan.address,
         plan.sinks,
+        begun_commits(plan.address),
     )
 
 
-def _named_as_frames(lists: Sequence[Place]) -> frozenset[str]:
+def _named_as_frames(todo: Todo) -> frozenset[str]:
     """Files whose names end like that of a later frame; very rare."""
     names: set[str] = set()
-    for place in lists:
-        with open_parquet(place) as file:
+    for place in todo.lists:
+        with open_parquet(place, state=todo.states.get(str(place))) as file:
             for batch in file.iter_batches(columns=["uri"]):
                 names.update(later_frames(batch.column(0)))
     return frozenset(names)

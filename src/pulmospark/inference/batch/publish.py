@@ -6,8 +6,8 @@ import contextlib
 import functools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pulmospark.core.provenance import provenance
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.cautions import NOT_ASSESSABLE, sentence
 from pulmospark.inference.batch.inputs import Inputs
+from pulmospark.inference.batch.merged_table import MergedTable
 from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
 from pulmospark.inference.batch.sinks.base import Output, ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
@@ -33,8 +34,8 @@ from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.store.commit import commit_files
-from pulmospark.store.folders import put_files
+from pulmospark.store.commit import Commit
+from pulmospark.store.folders import put_files, upload
 from pulmospark.store.store import in_parallel
 from pulmospark.store.uri import StoreUri
 
@@ -55,6 +56,8 @@ class Scored:
     """of the output in a store"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction"""
+    commits: Mapping[str, Commit] = field(default_factory=dict)
+    """of the tables in a store, from :func:`begun_commits`"""
 
     @property
     def has_output(self) -> bool:
@@ -86,6 +89,8 @@ class Written:
     """files whose names end like that of a later frame"""
     heat_maps: str | None = None
     """folder or address with the heat maps that the tables name; ``None``: not requested"""
+    are_placed: bool = False
+    """whether the parts of a table in a store lie in its folder, and are committed there"""
 
     def by_table(self) -> dict[str, dict[Place, int]]:
         """The parts of each table, without duplicates, and their rows."""
@@ -142,7 +147,10 @@ def publish(
             by_table,
             written.heat_maps is not None,
         )
-        _hand_over(output, written, sinks, tally)
+        merged = _merged(scored.commits, written)
+        _hand_over(output, written, sinks, tally, merged)
+        for name, table in merged.items():
+            scored.commits[name].name_files(table.end())
         if tally.images - tally.later_frames + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has "
@@ -155,30 +163,53 @@ def publish(
             sink.finish(record)
             sink.close()
         if scored.address is not None:
-            _publish_stored(scored.address, folder, written)
+            _publish_stored(scored.address, folder, scored.commits.values())
     return result
 
 
-def _publish_stored(address: StoreUri, folder: Path, written: Written) -> None:
+def _merged(commits: Mapping[str, Commit], written: Written) -> dict[str, MergedTable]:
+    """The tables whose parts are to be merged; the commits of others learn of their parts."""
+    merged = {}
+    for name, commit in commits.items():
+        if written.are_placed:
+            parts = written.by_table()[name]
+            commit.name_files({place.name: rows for place, rows in parts.items()})
+        else:
+            merged[name] = MergedTable(commit.table, SCHEMAS[name])
+    return merged
+
+
+def begun_commits(address: StoreUri | None) -> dict[str, Commit]:
+    """A commit of each table of an output in a store; none of one on a disk."""
+    if address is None:
+        return {}
+    return {name: Commit(address / name, schema) for name, schema in SCHEMAS.items()}
+
+
+def _publish_stored(address: StoreUri, folder: Path, commits: Iterable[Commit]) -> None:
     """Commit the tables, put the files next to them, and the record when all else is there."""
 
-    def commit(table: tuple[str, dict[Place, int]]) -> None:
-        name, parts = table
-        rows = {place.name: count for place, count in parts.items()}
-        commit_files(address / name, rows, SCHEMAS[name])
+    def put() -> None:
+        put_files(folder, address, but=RECORD)
 
-    in_parallel(commit, written.by_table().items())  # a commit is some ten requests in turn
-    put_files(folder, address, last=RECORD)
+    in_parallel(lambda step: step(), [*(commit.run for commit in commits), put])
+    upload(address, [(folder / RECORD, (address / RECORD).key)])
 
 
 def _hand_over(
-    output: Output, written: Written, sinks: Sequence[ResultSink], tally: Tally
+    output: Output,
+    written: Written,
+    sinks: Sequence[ResultSink],
+    tally: Tally,
+    merged: Mapping[str, MergedTable],
 ) -> None:
     """Hand all rows to the sinks, in order; holds a few parts in memory."""
     for sink in sinks:
         sink.begin(output)
     takers: list[Tally | ResultSink] = [tally, *sinks]
     for place, rows in read_parts(output.parts["predictions"], schemas.PREDICTIONS.names):
+        if merged:
+            merged["predictions"].add(place, rows)
         tally.later_frames += written.later_frames(place, rows)
         if isinstance(place, Path) and written.heat_maps is not None:
             link_files(rows["heat_map"].to_pylist(), Path(written.heat_maps), output.folder)
@@ -186,7 +217,9 @@ def _hand_over(
         for row in _rows(rows):
             for taker in takers:
                 taker.prediction(row)
-    for _, rows in read_parts(output.parts["rejects"], schemas.REJECTS.names):
+    for place, rows in read_parts(output.parts["rejects"], schemas.REJECTS.names):
+        if merged:
+            merged["rejects"].add(place, rows)
         for row in _rows(rows):
             for taker in takers:
                 taker.reject(row)

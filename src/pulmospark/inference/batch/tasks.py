@@ -21,7 +21,6 @@ from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
-from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.placement import Fit
 from pulmospark.imaging.read_ahead import Fetched, begun, fetch, fetch_ahead
 from pulmospark.imaging.rejection import Rejected
@@ -274,6 +273,8 @@ class FilesWork:
         if data is None:
             batch.rejects.append(reject_row(row, None, row["problem"], "found while listing"))
             return
+        # Inside: the decoders; see `Scorer.run`.
+        from pulmospark.imaging.image import images_from_bytes  # noqa: PLC0415
 
         decoded = (
             data

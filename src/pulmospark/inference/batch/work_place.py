@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulmospark.chunks.parquet_files import Place
-from pulmospark.core import files
+from pulmospark.core import files, lake_limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locks import hold_lock
@@ -22,6 +22,8 @@ from pulmospark.store.uri import StoreUri
 
 PARTS = "parts"
 """subfolder of the work folder with finished parts"""
+TO_MERGE = "to-merge"
+"""the same of parts in a store that are merged when they are published"""
 WORK = "_work"
 """folder below an address in which a prediction works"""
 
@@ -52,9 +54,19 @@ class WorkPlace:
         return self.here / "manifest.parquet" if self.address is None else self.shared / "list"
 
     @property
-    def parts(self) -> Place:
-        """For the parts."""
-        return self.shared / PARTS
+    def parts(self) -> dict[Place, StoreUri | None]:
+        """Each folder for parts -> the address below which its parts are those of the tables.
+
+        In a store those of few chunks are; those of many lie in the folder until they are merged.
+        """
+        if self.address is None:
+            return {self.here / PARTS: None}
+        return {self.shared / PARTS: self.address, self.shared / TO_MERGE: None}
+
+    def parts_of(self, chunks: int) -> tuple[Place, StoreUri | None]:
+        """Those of so many chunks, from :attr:`parts`."""
+        few, *many = self.parts.items()
+        return many[0] if many and chunks >= lake_limits.STORED_PARTS_MIN else few
 
     def heat_maps(self, scorer: Scorer) -> Place:
         """For heat maps; on a disk another network's are in another folder."""
@@ -88,7 +100,8 @@ def work_place(target: Path | None, address: StoreUri | None) -> Iterator[WorkPl
                 yield WorkPlace(Path(name), address, lease)
             except BaseException:
                 store = open_store(address)
-                if next(store.list((address / WORK / PARTS / "done").prefix), None) is None:
+                done = [(address / WORK / name / "done").prefix for name in (PARTS, TO_MERGE)]
+                if all(next(store.list(prefix), None) is None for prefix in done):
                     store.delete_below((address / WORK).prefix)
                 raise
             open_store(address).delete_below((address / WORK).prefix)

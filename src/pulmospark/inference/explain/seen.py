@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import Modality, View
-from pulmospark.imaging.image import StandardImage
 from pulmospark.imaging.placement import Fit, Placement
 
-Image = StandardImage | Pixels
+if TYPE_CHECKING:
+    from pulmospark.imaging.image import StandardImage
+
+Image: TypeAlias = "StandardImage | Pixels"
 """a standard image, or its (size, size) uint8 grey levels, which then count as the original"""
 
 _WITHOUT_LUNGS = frozenset({View.LATERAL, View.AXIAL})
@@ -37,7 +41,7 @@ class Seen:
 
 def seen(image: Image) -> Seen:
     """What is seen of a standard image, or of bare pixels."""
-    if not isinstance(image, StandardImage):
+    if isinstance(image, np.ndarray):
         return Seen(image, Placement.identity(len(image)))
     header = image.header
     view = header.view if header else image.view

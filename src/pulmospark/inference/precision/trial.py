@@ -73,6 +73,11 @@ class TrialWork:
             if len(pixels) and _runs_here(spec)
         }
 
+    def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
+        """Nothing, for images that end the worker reading them: the scoring will reject them."""
+        del rows, detail
+        return {}
+
     def _answers(self, spec: EngineSpec, pixels: Pixels) -> pa.Table:
         # Inside, as all that only workers need.
         from pulmospark.inference.engine.open_engine import (  # noqa: PLC0415
@@ -124,7 +129,7 @@ def run_trial(work: TrialWork, sample: pa.Table, executor: Executor) -> dict[str
         be read.
 
     Raises:
-        PulmosparkError: a worker could not run an engine, or an image ended it.
+        PulmosparkError: a worker could not run an engine.
     """
     if not sample.num_rows:
         return {}

@@ -54,7 +54,7 @@ from pulmospark.models.bundle.files import (
 )
 from pulmospark.models.zoo.catalogue import check_size
 from pulmospark.store.folders import fetch_folder
-from pulmospark.store.store import is_there
+from pulmospark.store.store import in_parallel, is_there
 
 if TYPE_CHECKING:
     import torch
@@ -242,7 +242,8 @@ def bundle_folder(folder: Path | StoreUri) -> Path:
 
 def _fetched(uri: StoreUri) -> Path:
     inside = uri / "bundle"
-    is_run = not is_there(uri / MANIFEST) and is_there(inside / MANIFEST)
+    is_bundle, has_bundle = in_parallel(is_there, (uri / MANIFEST, inside / MANIFEST))
+    is_run = has_bundle and not is_bundle
     return fetch_folder(
         inside if is_run else uri,
         files_max=limits.STORE_BUNDLE_FILES_MAX,
