@@ -66,18 +66,19 @@ def bucket_of(server: str, delay_ms: float = 0.0) -> Iterator[Bucket]:
     light = python("-m", "benchmarks.s3_server", str(delay_ms))
     command = light if server == "light" else python("-m", "benchmarks.object_server", server)
     # In a session of its own: what is killed is killed by groups of processes.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert process.stdout is not None
-        endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
-        os.environ |= _KEYS
-        if server == "moto":
-            made = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
-            urllib.request.urlopen(made).close()
-        yield Bucket(endpoint)
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            os.environ |= _KEYS
+            if server == "moto":
+                made = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+                urllib.request.urlopen(made).close()
+            yield Bucket(endpoint)
+        finally:
+            process.kill()
 
 
 def main() -> None:
