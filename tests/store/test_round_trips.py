@@ -12,11 +12,12 @@ from benchmarks.s3_server import Server
 
 from bundles import write_untrained
 from pulmospark.inference.batch.predict import predict
+from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
 
 WAITS_MAX = 10
-DELAY_S = 0.02
+DELAY_S = 0.05
 
 
 class _Watched(Server):
@@ -79,3 +80,5 @@ def test_few_requests_wait_for_each_other(
         for before in (True, False):
             waits = server.waits(before=before)
             assert 3 <= len(waits) <= WAITS_MAX, waits
+        lists = [what for *_, what in server.requests if f"/{WORK}/list/" in what]
+        assert [what.partition(" ")[0] for what in lists] == ["PUT"], "what was written is known"
