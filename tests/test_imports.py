@@ -23,6 +23,8 @@ _CASES = {
     "the command line": ("from pulmospark.cli.main import cli", set()),
     "the stages": ("from pulmospark.experiment import pipeline", _SETTINGS),
     "a session": ("from pulmospark.spark import session", {"pydantic", "pyspark"}),
+    "what starts the workers": ("from pulmospark.spark import engine_choice", {"pydantic"}),
+    "the driver of a prediction": ("from pulmospark.inference.batch import predict", _SETTINGS),
     "ingest": (
         "from pulmospark.experiment import pipeline; from pulmospark.data.ingest import ingest",
         _LISTS,

@@ -21,6 +21,7 @@ from pulmospark.chunks.local import LocalPool, ThisProcess
 from pulmospark.core import errors, limits
 from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
+from pulmospark.core.worker_process import start_workers
 from spark.works import Doubling, Killing, RejectingKilling
 
 _COUNT, _GROUP = 96, 8
@@ -121,7 +122,7 @@ def test_an_unreachable_source_is_no_reject(place: Path, pool: LocalPool) -> Non
 def test_a_worker_that_cannot_start_says_why(place: Path) -> None:
     work = Doubling(str(place / "notes"))
     fault = pytest.raises(PlatformError, match="No module named 'no_such_module'")
-    with LocalPool(1, preload=("no_such_module",)) as pool, fault:
+    with LocalPool(workers=start_workers(1, ("no_such_module",))) as pool, fault:
         _run(place, pool, work)
 
 
@@ -152,6 +153,7 @@ import sys
 from pathlib import Path
 from chunks.test_local import _run
 from pulmospark.chunks.local import LocalPool
+from pulmospark.core.worker_process import start_workers
 from spark.works import Doubling
 place = Path(sys.argv[1])
 with LocalPool(2) as pool:

@@ -76,7 +76,7 @@ def test_rows_of_several_row_groups_and_pieces(tmp_path: Path) -> None:
         (12, 2**24, [3] * 4),
         (11, 2**24, [3, 3, 3, 2]),
         (256 * 15 + 10, 120_000, [241] * 15 + [235]),  # as many as two slots take eight times
-        (256 * 17, 120_000, [256] * 17),  # a long one
+        (256 * 17, 120_000, [256] * 15 + [64] * 8),  # a long one
         (3, 2**25 + 1, [1] * 3),
     ],
 )
@@ -93,6 +93,15 @@ def test_a_list_that_bytes_cut_anyway_is_left_as_it_is(tmp_path: Path) -> None:
     path = _list(tmp_path, [size * 2**20 for size in sizes])
     assert [chunk.rows for chunk in listed_chunks([path], 3)] == [1, 2, 2, 3, 1]
     assert [chunk.rows for chunk in evened([path], 2)] == [1, 2, 2, 4]
+
+
+def test_the_last_chunks_of_a_long_list_are_small(tmp_path: Path) -> None:
+    count = 256 * 19 + 135
+    path = _list(tmp_path, [1] * count)
+    chunks = evened([path], 2)
+    assert [chunk.rows for chunk in chunks] == [256] * 18 + [64] * 4 + [34] * 3 + [33]
+    uris = [uri for chunk in chunks for uri in read_chunk(chunk, ["uri"])["uri"].to_pylist()]
+    assert uris == [str(n) for n in range(count)]
 
 
 def test_chunks_may_have_fewer_rows_at_most(tmp_path: Path) -> None:

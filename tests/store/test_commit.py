@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pulmospark.chunks import write_part
+from pulmospark.core.delta_log import LOG, entry_bytes, entry_name, first_actions
 from pulmospark.store import commit
 from pulmospark.store.commit import Commit, commit_files
 from pulmospark.store.failures import ObjectMissingError
@@ -103,15 +105,17 @@ def test_what_takes_more_than_an_entry_is_left_to_deltalake(
     why: str, bucket: StoreUri, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, schema, numbers = bucket / "rows", SCHEMA, [2]
-    commit_files(table, _files(table, [1]), SCHEMA)
+    if why == "configuration":
+        actions = first_actions(SCHEMA, str(uuid.uuid4()), 0)
+        actions[1]["metaData"]["configuration"] = {"delta.logRetentionDuration": "interval 9 days"}
+        open_store(bucket).put(f"rows/{LOG}/{entry_name(0)}", entry_bytes(actions))
+    else:
+        commit_files(table, _files(table, [1]), SCHEMA)
     if why == "columns":
         schema = SCHEMA.append(pa.field("new", pa.bool_()))
-    elif why == "configuration":
-        key = "delta.logRetentionDuration"
-        _opened(table, s3_endpoint).alter.set_table_properties({key: "interval 9 days"})
     elif why == "checkpoint":
         monkeypatch.setattr(commit, "_CHECKPOINT_VERSIONS", 1)
-    else:
+    elif why == "same name":
         numbers = [1, 2]
     committed, left = commit._committed, []
 

@@ -17,6 +17,7 @@ from pulmospark.config.train import NetworkSettings
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.networks import stages
 from pulmospark.training.device import (
+    StridedConv2d,
     bf16_where_fast,
     environment,
     has_bf16,
@@ -157,6 +158,7 @@ def test_what_is_told_of_precision_is_done() -> None:
     assert uses_bf16(NetworkSettings(precision="bf16"), CPU)
     assert not uses_bf16(NetworkSettings(precision="fp32"), CPU)
     assert uses_bf16(NetworkSettings(), CPU) == has_bf16(CPU)
+    assert uses_bf16(NetworkSettings(batch_norm="fixed"), CPU) == has_bf16(CPU)
 
 
 def test_float32_is_not_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_float32_is_not_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:
-    network = networks.build("mobilenet_v2", 2).eval()
+    network = networks.build("efficientnet_b0", 2).eval()
     kinds: dict[str, torch.dtype] = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -182,7 +184,7 @@ def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:
     slow = {
         name
         for name, one in network.named_modules()
-        if isinstance(one, nn.Conv2d) and one.groups > 1 and one.stride == (2, 2)
+        if isinstance(one, nn.Conv2d) and one.groups > 1 and one.kernel_size == (5, 5)
     }
     plain = network(grey)
     with torch.inference_mode():
@@ -193,6 +195,32 @@ def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:
             network(grey)
     assert set(kinds.values()) == {torch.bfloat16}
     torch.testing.assert_close(mixed.float(), plain, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+def test_strided_depthwise_gradients_are_those_of_float32(
+    size: int, stride: int | tuple[int, int]
+) -> None:
+    torch.manual_seed(1)
+    conv = nn.Conv2d(6, 6, 3, stride, padding=1, groups=6)  # with a bias, as folded batch norm
+    maps = torch.randn(2, 6, size, size).bfloat16().float().requires_grad_()
+    with torch.no_grad():
+        conv.weight.copy_(conv.weight.bfloat16())
+    leaves = [maps, *conv.parameters()]
+    expected = conv(maps)
+    weights = torch.randn_like(expected).bfloat16().float()
+    wanted = torch.autograd.grad((expected * weights).sum(), leaves)
+    with bf16_where_fast(nn.Sequential(conv), CPU):
+        assert type(conv) is StridedConv2d
+        with torch.autocast("cpu", torch.bfloat16):
+            output = conv(maps)
+        assert output.dtype == torch.bfloat16
+        gradients = torch.autograd.grad((output * weights).sum(), leaves)
+        assert torch.equal(conv(maps), expected)  # validation, which is in float32
+    torch.testing.assert_close(output.float(), expected, atol=0.02, rtol=0.01)
+    for gradient, reference in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=0.02, rtol=0.01)
 
 
 def test_the_environment_keeps_what_the_user_has_set() -> None:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
 from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.parquet_files import Place
 from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.chunks.task import Task, UnitRow, error_from
 from pulmospark.chunks.worker_check import Expected
-from pulmospark.core import limits, machine
 from pulmospark.core.errors import PlatformError
-from pulmospark.core.python_path import SAFE_PATH
-
-_MAIN = "from pulmospark.chunks.local_worker import main; main()"
-"""not ``-m``: messages name the classes of the module, which would then be ``__main__``"""
-_TAIL_BYTES = 4096
+from pulmospark.core.worker_process import WorkerProcess, start_workers
 
 
 class _OnThisMachine:
@@ -100,22 +89,19 @@ class LocalPool(_OnThisMachine):
     Decoders and networks work outside Python's interpreter lock, so the threads of a process run
     at the same time. As with Spark, a chunk that ends its process costs that process alone.
 
-    The processes start at once and import ``preload`` meanwhile; they end with it.
+    The processes end with it.
 
     Args:
         slots: tasks that run at the same time; ``None``: one for each core.
-        preload: modules that tasks need, or ``module:function`` to call one without arguments.
+        workers: processes that were started for it, in place of ``slots``.
     """
 
-    def __init__(self, slots: int | None = None, *, preload: Sequence[str] = ()) -> None:
-        self.slots = slots or machine.cores()
-        self._preload = tuple(preload)
+    def __init__(
+        self, slots: int | None = None, *, workers: Sequence[WorkerProcess] | None = None
+    ) -> None:
         self._lock = threading.Lock()
-        sizes = [
-            min(limits.LOCAL_THREADS_MAX, self.slots - start)
-            for start in range(0, self.slots, limits.LOCAL_THREADS_MAX)
-        ]
-        self._workers = [_Worker(size, self._preload) for size in sizes]
+        self._workers = list(workers or start_workers(slots))
+        self.slots = sum(len(worker.connections) for worker in self._workers)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +120,7 @@ class LocalPool(_OnThisMachine):
         further = iter(range(len(lanes), shares))
         stop = threading.Event()
 
-        def follow(first: int, lane: tuple[_Worker, Connection]) -> list[UnitRow]:
+        def follow(first: int, lane: tuple[WorkerProcess, Connection]) -> list[UnitRow]:
             try:
                 return list(_rows(lane, task, itertools.chain((first,), further), stop))
             except BaseException:
@@ -158,7 +144,10 @@ class LocalPool(_OnThisMachine):
 
 
 def _rows(
-    lane: tuple[_Worker, Connection], task: Task, numbers: Iterator[int], stop: threading.Event
+    lane: tuple[WorkerProcess, Connection],
+    task: Task,
+    numbers: Iterator[int],
+    stop: threading.Event,
 ) -> Iterator[UnitRow]:
     """Hand shares to a thread of a worker until none is left or the job is at its end."""
     worker, connection = lane
@@ -185,66 +174,6 @@ def _rows(
             raise error_from(failure)
     except (EOFError, OSError) as error:
         raise WorkerEndedError(_ended(worker.last_words())) from error
-
-
-class _Worker:
-    """A process with a connection for each of its threads."""
-
-    def __init__(self, threads: int, preload: tuple[str, ...]) -> None:
-        self._preload = preload
-        pairs = [Pipe() for _ in range(threads)]
-        self.connections: list[Any] = [ours for ours, _ in pairs]
-        theirs = [their for _, their in pairs]
-        numbers = [their.fileno() for their in theirs]
-        # What C libraries and a crash write there is shown only if the process ends.
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", _MAIN),
-                *(",".join(map(str, numbers)), ",".join(preload)),
-            ],
-            pass_fds=numbers,
-            stdin=subprocess.DEVNULL,
-            stdout=self._errors,
-            stderr=self._errors,
-            env={**os.environ, **machine.ONE_THREAD, SAFE_PATH: "1"},
-            start_new_session=True,  # Ctrl-C is for the driver, which ends the job
-        )
-        for their in theirs:
-            their.close()
-
-    def alive(self) -> _Worker:
-        """This worker, or another if it has ended."""
-        if self._process.poll() is None and not self._errors.closed:
-            return self
-        self.end()
-        return _Worker(len(self.connections), self._preload)
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> None:
-        """End the process, and close what belongs to it."""
-        self.kill()
-        self._errors.close()
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.close()
-
-    def last_words(self) -> str:
-        """How the process has ended."""
-        code = self._process.wait()
-        if code < 0:
-            return signal.Signals(-code).name
-        if self._errors.closed:
-            return f"exit status {code}"
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(size - _TAIL_BYTES, 0))
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), f"exit status {code}")
-        return last.strip()[:200]
 
 
 def _ended(how: str) -> PlatformError:

@@ -106,13 +106,16 @@ def read_parts(
     fetched = read_many((place, 0) for place in places if isinstance(place, StoreUri))
     for place in places:
         if not isinstance(place, StoreUri):
-            yield place, read_part(place, columns)
+            # In this thread: they are small, and pyarrow's own would each keep megabytes.
+            with open_parquet(place) as file:
+                rows = file.read(list(columns), use_threads=False)
+            yield place, rows
             continue
         content = next(fetched)
         if isinstance(content, ObjectMissingError):
             raise content
         with pq.ParquetFile(pa.BufferReader(content)) as file:
-            yield place, file.read(list(columns))
+            yield place, file.read(list(columns), use_threads=False)
 
 
 def publish_table(

@@ -25,6 +25,8 @@ State = tuple[int, int]
 """of an object, what stands for its time and its size"""
 States = Mapping[str, State]
 """address -> state"""
+_PIECES_AT_END = 4
+"""of a chunk: a slot waits for the others no longer than one takes"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def listed_chunks(
         state = _state(path, states)
         with open_parquet(path, state=state) as file:
             for group in range(file.num_row_groups):
-                sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
+                sizes = _read(file, group, ["size_bytes"])["size_bytes"].to_numpy()
                 chunks += [
                     Chunk(str(path), group, end - start, start, state)
                     for start, end in _cuts(sizes, rows_max, bytes_max)
@@ -111,13 +113,16 @@ def evened(
     rows_max: int = limits.CHUNK_FILES_MAX,
     states: States | None = None,
 ) -> list[Chunk]:
-    """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
+    """As :func:`listed_chunks`, but split so that all slots finish at about the same time.
 
-    The last tasks of a long list are short compared with the whole.
+    A short list is shared out; of a long one the last chunk of each slot is cut into pieces.
     """
     usual = listed_chunks(files, rows_max, states=states)
-    if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
-        return usual
+    if len(usual) > slots * limits.TASK_CHUNKS_MAX:
+        pieces = [piece for chunk in usual[-slots:] for piece in chunk.cut(_PIECES_AT_END)]
+        return usual[:-slots] + pieces
+    if not usual:
+        return []
     rows = sum(chunk.rows for chunk in usual)
     known = {chunk.path: chunk.state for chunk in usual if chunk.state is not None}
     even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))), states=known)
@@ -183,7 +188,12 @@ def _footer(path: str, modified_ns: int, size: int) -> pq.FileMetaData:
 
 def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
     with open_parquet(place_of(at[0]), _footer(*at), at[1:]) as file:
-        return file.read_row_group(row_group, columns=None if columns is None else list(columns))
+        return _read(file, row_group, None if columns is None else list(columns))
+
+
+def _read(file: pq.ParquetFile, row_group: int, columns: list[str] | None) -> pa.Table:
+    """In this thread: pyarrow's own would each keep megabytes, and workers use a core each."""
+    return file.read_row_group(row_group, columns=columns, use_threads=False)
 
 
 @functools.lru_cache(maxsize=1)

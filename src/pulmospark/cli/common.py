@@ -121,6 +121,7 @@ def engine_option(command: Command) -> Command:
     )(command)
 
 
+@contextlib.contextmanager
 def engine_choice(
     engine: EngineName,
     master: str | None,
@@ -129,20 +130,22 @@ def engine_choice(
     preload: tuple[str, ...] = (),
     alone: bool = False,
     quiet: bool,
-) -> EngineChoice:
+) -> Iterator[EngineChoice]:
     """What runs the chunks of a command, given its options; one line says what and why.
 
     Raises:
         UsageError: options exclude each other.
     """
-    from pulmospark.core.arrow_start import spare_pandas
     from pulmospark.spark.engine_choice import EngineChoice
 
-    spare_pandas()
     say = None if quiet else say_progress
-    return EngineChoice(
-        engine, master, pairs(conf, "--conf"), preload=preload, alone=alone, say=say
-    )
+    settings = pairs(conf, "--conf")
+    with EngineChoice(engine, master, settings, preload=preload, alone=alone, say=say) as choice:
+        # Not before, as it imports pyarrow: workers import it at the same time.
+        from pulmospark.core.arrow_start import spare_pandas
+
+        spare_pandas()
+        yield choice
 
 
 def speech_options(command: Command) -> Command:

@@ -157,9 +157,9 @@ last one does not keep the others waiting."""
 CHUNK_BYTES_MAX = 64 * 1024 * 1024
 """bytes of files of a chunk: bounds a worker's time between two signs of life."""
 
-LIST_GROUP_ROWS = 16_384
-"""rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
-make 610 row groups, whose footer takes a worker 10 MB."""
+LIST_GROUP_ROWS = 4_096
+"""rows of a row group in lists of files: 1.3 MB in a worker, which keeps one; ten million files
+make 2,442 row groups, whose footer takes a worker 40 MB."""
 
 LOCAL_IMAGES_MAX = 100_000
 """images from which a command uses Spark unasked: on two cores processes on this machine took 0.59

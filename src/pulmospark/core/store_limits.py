@@ -15,7 +15,7 @@ writes and each worker reads, one after the other."""
 
 LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
-whose footer a worker holds 250 kB."""
+whose footer a worker holds 1 MB."""
 
 LIST_PAGE_ROWS = 1_000
 """objects of one page of a listing: S3's and Google Cloud's own limit, and a page of Azure's."""

@@ -277,9 +277,7 @@ def _is_file(uri: StoreUri) -> bool:
 
 
 def fetch_run(run: RunFolder, only: str | None = None) -> bool:
-    """Bring the copy of a run in a store, or ``only`` a unit of it, up to date.
-
-    Not while this machine is writing there.
+    """Bring the copy of a stored run, or one unit, up to date, unless this machine writes there.
 
     Returns:
         Whether there is a run; always true of a folder on this machine.

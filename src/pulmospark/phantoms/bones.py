@@ -12,24 +12,22 @@ from pulmospark.phantoms.brushes import bands, enlarge, fade, polygon_into, soft
 
 def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Reals], list[Reals]]:
     """Middle lines of one side's ribs, back parts and front parts; (points, 2) each, mm."""
-    back: list[Reals] = []
-    front: list[Reals] = []
+    index = np.arange(anatomy.ribs)[:, None]
     v = np.linspace(0, 1, 15)
-    for index in range(anatomy.ribs):
-        root = -10 + anatomy.rib_spacing * index
-        drop = (14 + 4.2 * index) * anatomy.rib_slope
-        end = root + drop
-        wall = float(lung.outer(np.array([max(end, 6.0)]))[0]) + 3.0
-        wall = max(wall, 64.0 + 14 * min(index, 2))
-        x = 16 + (wall - 16) * np.sin(v * np.pi / 2) ** 0.92
-        y = root - 7.5 * np.sin(np.pi * np.clip(v * 1.35, 0, 1)) + drop * v**2.4
-        back.append(np.stack([lung.side * x + lung.shift, y], axis=1))
-        reach = 0.40 + 0.030 * index
-        low = (40 + 3.0 * index) * anatomy.rib_slope
-        x = wall - (wall * (1 - reach)) * v**1.25
-        y = end + low * np.sin(v * np.pi / 2) ** 0.85
-        front.append(np.stack([lung.side * x + lung.shift, y], axis=1))
-    return back, front[: anatomy.ribs - 3]
+    root = -10 + anatomy.rib_spacing * index
+    drop = (14 + 4.2 * index) * anatomy.rib_slope
+    end = root + drop
+    wall = lung.outer(np.maximum(end, 6.0)) + 3.0
+    wall = np.maximum(wall, 64.0 + 14 * np.minimum(index, 2))
+    x = 16 + (wall - 16) * np.sin(v * np.pi / 2) ** 0.92
+    y = root - 7.5 * np.sin(np.pi * np.clip(v * 1.35, 0, 1)) + drop * v**2.4
+    back = np.stack([lung.side * x + lung.shift, y], axis=2)
+    reach = 0.40 + 0.030 * index
+    low = (40 + 3.0 * index) * anatomy.rib_slope
+    x = wall - (wall * (1 - reach)) * v**1.25
+    y = end + low * np.sin(v * np.pi / 2) ** 0.85
+    front = np.stack([lung.side * x + lung.shift, y], axis=2)
+    return list(back), list(front[: anatomy.ribs - 3])
 
 
 def _tubes(

@@ -44,12 +44,13 @@ def _body(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
     across = np.clip(1 - (canvas.x / half) ** 2, 0, 1)
     ramp = np.interp(rows, [-140, -40, 0, 120, 230, 330], [0.62, 0.60, 0.70, 0.82, 0.98, 1.03])
     torso = across**0.42 * ramp.astype(np.float32)[:, None]
-    arms = np.zeros(canvas.shape, np.float32)
+    layer = np.zeros(canvas.shape, np.uint8)
     lift = 14 if pose.supine else 0
     for side in SIDES:
         arm = np.array([(150, 2), (186, -4), (222, 60), (236, 330), (186 - lift, 330), (172, 90)])
         arm = arm * [side * wide, 1] + [side * fat * 0.7, 0]
-        arms = np.maximum(arms, polygon(canvas, arm, 5.0))
+        polygon_into(layer, canvas, arm, 255)
+    arms = soft_unit(layer, 5.0 * canvas.scale)
     return np.asarray(np.maximum(torso, 0.56 * arms) * (0.86 + 0.14 * anatomy.body), np.float32)
 
 

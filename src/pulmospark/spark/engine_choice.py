@@ -8,16 +8,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from pulmospark.chunks.executor import Executor, Workers
-from pulmospark.chunks.local import LocalPool, ThisProcess
-from pulmospark.chunks.parquet_files import Place
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.extras import has_pyspark
 from pulmospark.core.progress import stage
+from pulmospark.core.worker_process import start_workers
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from pulmospark.chunks.executor import Executor, Workers
+    from pulmospark.chunks.local import LocalPool
+    from pulmospark.chunks.parquet_files import Place
 
 EngineName = Literal["auto", "spark", "local"]
 
@@ -36,6 +38,8 @@ def workers_of(workers: Workers | SparkSession | None) -> Workers:
         workers: as they are; a Spark session: its executors; ``None``: this process.
     """
     if workers is None:
+        from pulmospark.chunks.local import ThisProcess  # noqa: PLC0415 - see EngineChoice
+
         return ThisProcess()
     if hasattr(workers, "executor_for"):
         return cast("Workers", workers)
@@ -51,11 +55,13 @@ class EngineChoice:
     images do not repay on one machine. The parts are the same either way. Where PySpark is not
     installed, more are run without it as well.
 
+    The processes are started before this one imports the libraries that both need.
+
     Args:
         engine: ``auto``, or the user's choice.
         master: of Spark, as in :func:`pulmospark.spark.session.spark_session`.
         conf: Spark settings.
-        preload: see :class:`pulmospark.chunks.local.LocalPool`.
+        preload: see :func:`pulmospark.core.worker_process.start_workers`.
         alone: score a single image in this process, which may crash with it.
         say: receives one line that says what was chosen, and why, if there are several images.
 
@@ -84,8 +90,14 @@ class EngineChoice:
 
     def __enter__(self) -> Self:
         if self._spark_because is None and not self._alone:
-            self._pool = self._stack.enter_context(LocalPool(preload=self._preload))
+            self._pool = self._started()
         return self
+
+    def _started(self) -> LocalPool:
+        workers = start_workers(preload=self._preload)
+        from pulmospark.chunks.local import LocalPool  # noqa: PLC0415 - see the class
+
+        return self._stack.enter_context(LocalPool(workers=workers))
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
@@ -102,13 +114,11 @@ class EngineChoice:
             PlatformError: Spark does not start.
         """
         if self._alone and self._spark_because is None and images == 1:
-            self._chosen = ThisProcess()
+            self._chosen = workers_of(None).executor_for(images)
         if self._chosen is None:
             because = self._spark_because or self._too_many(images)
             if because is None:
-                self._pool = self._pool or self._stack.enter_context(
-                    LocalPool(preload=self._preload)
-                )
+                self._pool = self._pool or self._started()
                 self._chosen, name = self._pool, "local"
                 because = self._reason_for_local(images)
             else:

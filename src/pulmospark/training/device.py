@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.grad import conv2d_weight
 
 from pulmospark.config.train import NetworkSettings
 
@@ -66,9 +67,6 @@ def uses_bf16(settings: NetworkSettings, device: torch.device) -> bool:
     """Whether training computes in bf16, with weights in float32."""
     if settings.precision != "auto":
         return settings.precision == "bf16"
-    if settings.batch_norm == "fixed" and device.type == "cpu":
-        # Folded, only convolutions are left, in which AVX-512 BF16 is no faster than float32.
-        return _capable("amx_bf16")
     return has_bf16(device)
 
 
@@ -76,28 +74,25 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device has instructions for bf16: AVX-512 BF16 or AMX on CPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return _capable("amx_bf16", "avx512_bf16")
-
-
-def _capable(*instructions: str) -> bool:
-    """Whether the CPU has some of these instructions."""
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(capabilities.get(name)) for name in instructions)
+    return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
 
 
 @contextlib.contextmanager
 def bf16_where_fast(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Keep layers in float32 that a CPU computes slowly in bf16.
+    """Replace what a CPU computes slowly in bf16.
 
     Depthwise convolutions with a stride, or with kernels other than 3 x 3, have no optimised bf16
-    kernel and took two to seven times as long as in float32. Without them, bf16 speeds up
-    MobileNetV2 and EfficientNet.
+    kernel in one direction or more, and took two to fifty times as long as in float32. Without
+    them, bf16 speeds up MobileNetV2 and EfficientNet.
     """
-    slow = [
-        module for module in network.modules() if device.type == "cpu" and _slow_in_bf16(module)
-    ]
-    for conv in slow:
-        conv.__class__ = Float32Conv2d
+    slow = {
+        module: kind
+        for module in network.modules()
+        if device.type == "cpu" and (kind := _fast_kind(module)) is not None
+    }
+    for conv, kind in slow.items():
+        conv.__class__ = kind
     try:
         yield
     finally:
@@ -108,13 +103,72 @@ def bf16_where_fast(network: nn.Module, device: torch.device) -> Iterator[None]:
 class Float32Conv2d(nn.Conv2d):
     """A convolution that always computes in float32."""
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(n, channels, h, w) -> (n, channels, h, w) float32."""
-        with torch.autocast(maps.device.type, enabled=False):
-            return super().forward(maps.float())
+    def _conv_forward(
+        self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            maps: torch.Tensor = super()._conv_forward(input.float(), weight, bias)
+        return maps
 
 
-def _slow_in_bf16(module: nn.Module) -> bool:
+class StridedConv2d(nn.Conv2d):
+    """A depthwise convolution with a stride whose gradient is fast in bf16."""
+
+    def _conv_forward(
+        self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        maps: torch.Tensor
+        if not torch.is_autocast_enabled(input.device.type):
+            maps = super()._conv_forward(input, weight, bias)
+            return maps
+        maps = _StridedDepthwise.apply(  # type: ignore[no-untyped-call]
+            input.bfloat16(), weight.bfloat16(), self.stride, self.padding
+        )
+        return maps if bias is None else maps + bias.to(maps.dtype).reshape(-1, 1, 1)
+
+
+class _StridedDepthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        maps: torch.Tensor,
+        weight: torch.Tensor,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+    ) -> torch.Tensor:
+        ctx.save_for_backward(maps, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return nn.functional.conv2d(maps, weight, None, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        maps, weight = ctx.saved_tensors
+        of_maps = of_weight = None
+        if ctx.needs_input_grad[0]:
+            # The gradient spread out with zeros, convolved with the turned kernel without stride:
+            # the same sum, for which there is a kernel.
+            spread = torch.zeros_like(maps)
+            spread[:, :, :: ctx.stride[0], :: ctx.stride[1]] = gradient
+            turned = weight.flip(2, 3)
+            of_maps = nn.functional.conv2d(
+                spread, turned, None, 1, ctx.padding, groups=len(weight)
+            )
+        if ctx.needs_input_grad[1]:
+            of_weight = conv2d_weight(  # type: ignore[no-untyped-call]
+                maps, weight.shape, gradient, ctx.stride, ctx.padding, groups=len(weight)
+            )
+        return of_maps, of_weight, None, None
+
+
+def _fast_kind(module: nn.Module) -> type[nn.Conv2d] | None:
+    """What computes a convolution faster with bf16; ``None``: bf16 as it is."""
     if type(module) is not nn.Conv2d or module.groups == 1:
-        return False
-    return module.kernel_size != (3, 3) or module.stride != (1, 1)
+        return None
+    if module.kernel_size != (3, 3):
+        return Float32Conv2d
+    if module.stride == (1, 1):
+        return None
+    depthwise = module.groups == module.in_channels == module.out_channels
+    whole = module.padding == (1, 1) and module.dilation == (1, 1)
+    plain = depthwise and whole and module.padding_mode == "zeros"
+    return StridedConv2d if plain else Float32Conv2d

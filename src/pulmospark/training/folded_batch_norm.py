@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from pulmospark.training.device import Float32Conv2d
+from pulmospark.training.device import Float32Conv2d, StridedConv2d
 from pulmospark.training.traced import traced
 
 
@@ -30,9 +30,8 @@ def folded_batch_norm(*backbones: nn.Module) -> Iterator[None]:
     pairs = [pair for backbone in backbones for pair in _pairs(backbone)]
     classes = [type(conv) for conv, _ in pairs]
     for conv, norm in pairs:
-        slow = isinstance(conv, Float32Conv2d)
         conv.__dict__["norm"] = norm  # not registered: it has its own place in the state dict
-        conv.__class__ = _FoldedFloat32Conv2d if slow else _FoldedConv2d
+        conv.__class__ = _FOLDED[type(conv)]
         norm.__class__ = _FoldedBatchNorm2d
     try:
         yield
@@ -59,10 +58,19 @@ class _FoldedConv2d(nn.Conv2d):
         return self.weight * scale.reshape(-1, 1, 1, 1), self.norm.bias - shift * scale
 
 
-class _FoldedFloat32Conv2d(_FoldedConv2d):
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(maps.device.type, enabled=False):
-            return super().forward(maps.float())
+class _FoldedFloat32Conv2d(_FoldedConv2d, Float32Conv2d):
+    pass
+
+
+class _FoldedStridedConv2d(_FoldedConv2d, StridedConv2d):
+    pass
+
+
+_FOLDED = {
+    nn.Conv2d: _FoldedConv2d,
+    Float32Conv2d: _FoldedFloat32Conv2d,
+    StridedConv2d: _FoldedStridedConv2d,
+}
 
 
 class _FoldedBatchNorm2d(nn.BatchNorm2d):
@@ -82,7 +90,7 @@ def _pairs(backbone: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         if before is None or before.op != "call_module" or len(before.users) != 1:
             continue
         conv, norm = modules[str(before.target)], modules[str(node.target)]
-        if type(conv) not in {nn.Conv2d, Float32Conv2d} or type(norm) is not nn.BatchNorm2d:
+        if type(conv) not in _FOLDED or type(norm) is not nn.BatchNorm2d:
             continue
         whole = norm.affine and norm.track_running_stats
         if whole and calls.count(conv) == calls.count(norm) == 1:

@@ -270,6 +270,7 @@ def _run(
     of_files = chunks.evened(todo.lists, executor.slots, plan.chunk_files, todo.states)
     listed = time.perf_counter()
     scorer, precision = _scorer(plan, executor, work, of_files, of_images)
+    pa.default_memory_pool().release_unused()  # of the lists, which nothing here needs again
     ready = time.perf_counter()
     scored_as = _outcome(plan, notes, precision)
     written = _score(plan, executor, work, scorer, (of_files, of_images), quiet=quiet)
@@ -294,7 +295,6 @@ def _listed(
     ):
         seen = list_into(plan.inputs, writer, notes, progress)
         progress.to(seen)
-    pa.default_memory_pool().release_unused()  # a row group's, which nothing here needs again
     return (writer.files, writer.states) if seen else ([], {})
 
 
@@ -377,7 +377,7 @@ def _named_as_frames(todo: Todo) -> frozenset[str]:
     names: set[str] = set()
     for place in todo.lists:
         with open_parquet(place, state=todo.states.get(str(place))) as file:
-            for batch in file.iter_batches(columns=["uri"]):
+            for batch in file.iter_batches(limits.CHUNK_FILES_MAX, columns=["uri"]):
                 names.update(later_frames(batch.column(0)))
     return frozenset(names)
 
