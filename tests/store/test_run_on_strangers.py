@@ -195,7 +195,7 @@ def _check_external(cluster: Strangers, inputs: _Inputs, run: StoreUri) -> None:
         assert result.training_copies == expected.training_copies
         assert result.left_out == expected.left_out
         assert result.outside.confusion == expected.outside.confusion
-        # Each machine chooses its precision by its own times.
+        # Sums follow the order of the parts, and a machine may choose its precision by its times.
         known = expected.outside.log_loss.value
         assert result.outside.log_loss.value == pytest.approx(known, rel=0.1)
         left = [each.uri.key for each in open_store(run).list(stored.prefix)]
