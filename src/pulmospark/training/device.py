@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.grad import conv2d_weight
 
 from pulmospark.config.train import NetworkSettings
 
@@ -106,7 +107,8 @@ class Float32Conv2d(nn.Conv2d):
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
         with torch.autocast(input.device.type, enabled=False):
-            return super()._conv_forward(input.float(), weight, bias)
+            maps: torch.Tensor = super()._conv_forward(input.float(), weight, bias)
+        return maps
 
 
 class StridedConv2d(nn.Conv2d):
@@ -115,9 +117,11 @@ class StridedConv2d(nn.Conv2d):
     def _conv_forward(
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
+        maps: torch.Tensor
         if not torch.is_autocast_enabled(input.device.type):
-            return super()._conv_forward(input, weight, bias)
-        maps: torch.Tensor = _StridedDepthwise.apply(  # type: ignore[no-untyped-call]
+            maps = super()._conv_forward(input, weight, bias)
+            return maps
+        maps = _StridedDepthwise.apply(  # type: ignore[no-untyped-call]
             input.bfloat16(), weight.bfloat16(), self.stride, self.padding
         )
         return maps if bias is None else maps + bias.to(maps.dtype).reshape(-1, 1, 1)
@@ -137,7 +141,7 @@ class _StridedDepthwise(torch.autograd.Function):
         return nn.functional.conv2d(maps, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         maps, weight = ctx.saved_tensors
         of_maps = of_weight = None
         if ctx.needs_input_grad[0]:
@@ -150,7 +154,7 @@ class _StridedDepthwise(torch.autograd.Function):
                 spread, turned, None, 1, ctx.padding, groups=len(weight)
             )
         if ctx.needs_input_grad[1]:
-            of_weight = torch.nn.grad.conv2d_weight(
+            of_weight = conv2d_weight(  # type: ignore[no-untyped-call]
                 maps, weight.shape, gradient, ctx.stride, ctx.padding, groups=len(weight)
             )
         return of_maps, of_weight, None, None
