@@ -25,7 +25,8 @@ from benchmarks.score import benchmark_bundle, link_images
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.models.bundle.bundle import read_bundle
 
-IMAGES = (500, 1000, 2000, 4000)
+IMAGES = (250, 1000)
+"""by default: with one and two slots, four sizes of the fit in about four minutes"""
 EXTRAPOLATED = 1_000_000
 """images of the extrapolation"""
 PROGRAMS = ("predict", "predict_spark", "daft_paths", "ray_paths")
@@ -121,7 +122,9 @@ def measure(options: Options) -> Report:
                 for name in names:
                     costs.append(_run(name, job, count, options))
                     runs.append(Run(PEERS[name].title, slots, count, costs[-1].wall_s))
-                    say(f"  {runs[-1]}")
+                    say(f"  {' | '.join(_row(runs[-1], costs[-1], options))}")
+            for note in _notes(runs, options)[0]:  # what is known, should it be stopped
+                say(f"  {note}")
     return _report(runs, costs, made_of.described(), options)
 
 
@@ -161,36 +164,8 @@ def _run(name: str, job: Job, count: int, options: Options) -> Cost:
 
 
 def _report(runs: list[Run], costs: list[Cost], images: str, options: Options) -> Report:
-    most = max(options.slots)
-    rows, notes, fits = [], [], {}
-
-    def price(slots: int, seconds: float) -> str:
-        if options.price_per_hour is None:
-            return "-"
-        nodes = math.ceil(options.nodes * slots / most)
-        return f"{nodes * seconds / 3600 * options.price_per_hour:.4f}"
-
-    for run, cost in zip(runs, costs, strict=True):
-        rows.append(
-            (
-                *(run.program, f"{math.ceil(options.nodes * run.slots / most)}", f"{run.slots}"),
-                *(f"{run.images}", f"{run.seconds:.1f}", f"{cost.cpu_s:.1f}"),
-                *(f"{run.images / run.seconds:.0f}", price(run.slots, run.seconds)),
-            )
-        )
-    for program in dict.fromkeys(run.program for run in runs):
-        own = [run for run in runs if run.program == program]
-        if len(own) < 3 or len({run.images / run.slots for run in own}) == 1:
-            notes.append(f"{program}: {len(own)} runs are too few for a fit")
-            continue
-        fits[program] = told = fit(own, EXTRAPOLATED, most)
-        error = "" if told.held_out is None else f", held-out error {told.held_out:.0%}"
-        notes.append(
-            f"{program}: {told.start:.1f} s + {1000 * told.each:.2f} ms x images / slots{error}; "
-            f"{EXTRAPOLATED:,} images on {most} slots: {told.predicted:,.0f} s "
-            f"(95% interval {told.low:,.0f} to {told.high:,.0f}), cost "
-            f"{price(most, told.predicted)}"
-        )
+    rows = [_row(run, cost, options) for run, cost in zip(runs, costs, strict=True)]
+    notes, fits = _notes(runs, options)
     return Report(
         name="scale",
         title=f"Scoring by images and slots; {images}",
@@ -203,3 +178,41 @@ def _report(runs: list[Run], costs: list[Cost], images: str, options: Options) -
             "fits": {program: each._asdict() for program, each in fits.items()},
         },
     )
+
+
+def _row(run: Run, cost: Cost, options: Options) -> tuple[str, ...]:
+    return (
+        *(run.program, f"{_nodes(run.slots, options)}", f"{run.slots}", f"{run.images}"),
+        *(f"{run.seconds:.1f}", f"{cost.cpu_s:.1f}", f"{run.images / run.seconds:.0f}"),
+        _price(run.slots, run.seconds, options),
+    )
+
+
+def _notes(runs: Sequence[Run], options: Options) -> tuple[list[str], dict[str, Fit]]:
+    """The extrapolation of each program, and the fit behind it if its runs suffice for one."""
+    most = max(options.slots)
+    notes, fits = [], {}
+    for program in dict.fromkeys(run.program for run in runs):
+        own = [run for run in runs if run.program == program]
+        if len(own) < 3 or len({run.images / run.slots for run in own}) == 1:
+            notes.append(f"{program}: {len(own)} runs are too few for a fit")
+            continue
+        fits[program] = told = fit(own, EXTRAPOLATED, most)
+        error = "" if told.held_out is None else f", held-out error {told.held_out:.0%}"
+        notes.append(
+            f"{program}: {told.start:.1f} s + {1000 * told.each:.2f} ms x images / slots{error}; "
+            f"{EXTRAPOLATED:,} images on {most} slots: {told.predicted:,.0f} s "
+            f"(95% interval {told.low:,.0f} to {told.high:,.0f}), cost "
+            f"{_price(most, told.predicted, options)}"
+        )
+    return notes, fits
+
+
+def _nodes(slots: int, options: Options) -> int:
+    return math.ceil(options.nodes * slots / max(options.slots))
+
+
+def _price(slots: int, seconds: float, options: Options) -> str:
+    if options.price_per_hour is None:
+        return "-"
+    return f"{_nodes(slots, options) * seconds / 3600 * options.price_per_hour:.4f}"

@@ -104,6 +104,8 @@ class CrossFit:
         self._features, self._labels, self._classes = features, labels, classes
         self._max_iter, self._threads = max_iter, threads
         self._fits: dict[tuple[bytes, float], SoftmaxFit] = {}
+        # Not the standardised features: a copy of all for each training set.
+        self._scales: dict[bytes, tuple[Floats, Floats]] = {}
 
     @property
     def fits(self) -> int:
@@ -150,8 +152,14 @@ class CrossFit:
         """Fits on some training sets, each started from that of the strength before."""
 
         def fit(train: Mask) -> SoftmaxFit:
-            start = None if before is None else self._fits[train.tobytes(), before]
-            given = Standardised.of(self._features[train])
+            name = train.tobytes()
+            start = None if before is None else self._fits[name, before]
+            features = self._features[train]
+            if name in self._scales:
+                given = Standardised.by(features, *self._scales[name])
+            else:
+                given = Standardised.of(features)
+                self._scales[name] = given.mean, given.scale
             return fit_softmax(
                 given, self._labels[train], self._classes, reg_param,
                 start=start, max_iter=self._max_iter, tolerance=TUNING_TOLERANCE,

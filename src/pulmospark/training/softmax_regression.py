@@ -55,6 +55,13 @@ class Standardised:
         scaled /= scale.astype(np.float32)
         return cls(scaled, mean, scale)
 
+    @classmethod
+    def by(cls, features: Singles, mean: Floats, scale: Floats) -> Standardised:
+        """Standardise features as before, by the mean and scale that :meth:`of` found for them."""
+        scaled = features - mean.astype(np.float32)
+        scaled /= scale.astype(np.float32)
+        return cls(scaled, mean, scale)
+
 
 @dataclass(frozen=True)
 class SoftmaxFit:
