@@ -50,6 +50,7 @@ from pulmospark.training import loop
 from pulmospark.training.data_loader import Source, open_feed
 from pulmospark.training.dataset import Listing, Piece
 from pulmospark.training.device import environment, make_repeatable
+from pulmospark.training.eager_torch import run_eagerly
 from pulmospark.training.folded_batch_norm import folded_batch_norm
 from pulmospark.training.frozen_outputs import FrozenOutputs, OutputsFolder, keep_outputs
 from pulmospark.training.process_group import Ranks
@@ -204,6 +205,7 @@ def main() -> None:
 def _train(folder: Path, how: dict[str, Any]) -> list[dict[str, float]]:
     """CPU seconds so far, validation loss and accuracy after each epoch."""
     torch.set_num_threads(1)
+    run_eagerly()  # as the processes of a training do
     make_repeatable(torch.device("cpu"))
     settings = _settings(how)
     torch.manual_seed(how["seed"])
