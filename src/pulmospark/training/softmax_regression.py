@@ -57,7 +57,13 @@ class Standardised:
 
     @classmethod
     def by(cls, features: Singles, mean: Floats, scale: Floats) -> Standardised:
-        """Standardise features as before, by the mean and scale that :meth:`of` found for them."""
+        """Standardise features (n, width) as before, by what :meth:`of` found for them.
+
+        Args:
+            features: float32.
+            mean: float64 (width,).
+            scale: float64 (width,).
+        """
         scaled = features - mean.astype(np.float32)
         scaled /= scale.astype(np.float32)
         return cls(scaled, mean, scale)
