@@ -28,7 +28,7 @@ _SETTINGS = (
 
 
 def measure(options: Options) -> Report:
-    """Whole commands ``pulmospark train``, in turn; the store's copy is fetched anew each time."""
+    """Whole commands ``pulmospark train``, in turn, which find nothing of earlier ones here."""
     rounds = options.repeats or (1 if options.small else 2)
     found: dict[str, dict[str, list[float]]] = {}
     with scratch(options) as folder, slow_server(DELAY_MS):
@@ -43,6 +43,8 @@ def measure(options: Options) -> Report:
         for turn in range(rounds + 1):
             for name, run in runs.items():
                 shutil.rmtree(folder / "cache/pulmospark/mirrors", ignore_errors=True)
+                for left in folder.glob("*/.training.work"):  # with the trained network
+                    shutil.rmtree(left)
                 wall, cpu = _measured(partial(_pulmospark, "train", run, *train))
                 if turn:  # the first writes the archive of Spark's classes
                     found.setdefault(name, {"wall": [], "cpu": []})
