@@ -29,7 +29,7 @@ from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store.commit import Commit, commit_files
 from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder
-from pulmospark.store.store import StoredObject, open_store
+from pulmospark.store.store import Store, StoredObject, open_store
 from pulmospark.store.uri import StoreUri
 
 
@@ -188,6 +188,24 @@ def test_what_is_no_output_is_not_overwritten(
         plan_predict(bundle, [str(images[0])], bucket / "theirs")
     check_target(bucket / "new", "predict.json", WORK)
     assert [stored.uri.key for stored in open_store(bucket).list()] == ["theirs/thesis.txt"]
+
+
+@pytest.mark.parametrize("work", [WORK, None])
+def test_a_check_that_was_killed_does_not_keep_the_next_one_out(
+    work: str | None, bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, store = bucket / "new", open_store(bucket)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "delete", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            check_target(target, "predict.json", work)
+    (left,) = store.list(target.prefix)
+    assert work is None or left.uri.key.startswith((target / work).prefix)  # and goes with it
+    check_target(target, "predict.json", work)
+    store.put("new/thesis.txt", b"x")
+    if work is None:
+        with pytest.raises(InputError, match=r"is not empty \('new/thesis.txt'\)"):
+            check_target(target, "predict.json", work)
 
 
 def test_a_bundle_is_fetched_once_and_again_when_it_changed(

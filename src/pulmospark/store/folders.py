@@ -14,7 +14,7 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.store.delta import check_delta
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.prefetch import under_way
-from pulmospark.store.store import StoredObject, in_parallel, open_store
+from pulmospark.store.store import StoredObject, in_parallel, is_probe, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 FETCHED = "fetched"
@@ -180,7 +180,9 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
         PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
     store = open_store(uri)
-    first = under_way(lambda: next(store.list(uri.prefix), None))
+    # Not what a process left that was killed in this check.
+    listed = (found for found in store.list(uri.prefix) if not is_probe(found.uri))
+    first = under_way(lambda: next(listed, None))
     try:
         store.head(f"{uri.prefix}{record}")
     except ObjectMissingError:
@@ -192,7 +194,8 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
                 "choose another --out"
             ) from None
     check_delta(uri)
-    store.probe(uri.prefix)
+    # Below the work folder it goes with it, if this process is killed before it has removed it.
+    store.probe((uri / work if work else uri).prefix)
 
 
 def upload(bucket: StoreUri, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:
