@@ -181,7 +181,7 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
     """
     store = open_store(uri)
     # Not what a process left that was killed in this check.
-    listed = (found for found in store.list(uri.prefix) if not is_probe(found.uri))
+    listed = (stored for stored in store.list(uri.prefix) if not is_probe(stored.uri))
     first = under_way(lambda: next(listed, None))
     try:
         store.head(f"{uri.prefix}{record}")
