@@ -30,6 +30,20 @@ def _may_mount() -> bool:
 
 SKIPPED = pytest.mark.skipif(not _may_mount(), reason="this user may not mount in a namespace")
 
+STUDY = """
+name = "small"
+out = "{out}"
+[[sources]]
+path = "{sheet}"
+name = "study"
+[classes]
+"COVID-19" = ["COVID-19"]
+normal = ["normal"]
+[ingest]
+size = 64
+"""
+"""begins an experiment on a sheet in a store, whose cells name images of two classes"""
+
 
 @dataclass(frozen=True)
 class Strangers:

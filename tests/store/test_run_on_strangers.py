@@ -23,7 +23,7 @@ from pulmospark.store.folders import put_files
 from pulmospark.store.light_parts import whole_of
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-from store.strangers import SKIPPED, Strangers, command, strangers
+from store.strangers import SKIPPED, STUDY, Strangers, command, strangers
 
 pytestmark = [pytest.mark.spark, SKIPPED]
 
@@ -35,18 +35,9 @@ _TABLES = (
     "training/scores",
     "evaluation/predictions",
 )
-_TOML = """
-name = "small"
-out = "{out}"
-[[sources]]
-path = "{sheet}"
-name = "study"
-[classes]
-"COVID-19" = ["COVID-19"]
-normal = ["normal"]
-[ingest]
-size = 64
-[split]
+_TOML = (
+    STUDY
+    + """[split]
 train = 0.5
 validation = 0.2
 test = 0.3
@@ -58,6 +49,7 @@ replicates = 100
 [audit]
 replicates = 100
 """
+)
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,14 @@ from cluster.small import CLASSES, write_pictures
 from pulmospark.store.folders import fetch_folder, put_files
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-from store.strangers import SKIPPED, Strangers, command, strangers
+from store.strangers import SKIPPED, STUDY, Strangers, command, strangers
 
 pytestmark = [pytest.mark.spark, SKIPPED]
 
 _EACH = 40
-_TOML = """
-name = "small"
-out = "{out}"
-[[sources]]
-path = "{sheet}"
-name = "study"
-[classes]
-"COVID-19" = ["COVID-19"]
-normal = ["normal"]
-[ingest]
-size = 64
-[split]
+_TOML = (
+    STUDY
+    + """[split]
 train = 0.5
 validation = 0.25
 test = 0.25
@@ -52,6 +43,7 @@ replicates = 100
 [audit]
 enabled = false
 """
+)
 
 
 @pytest.fixture
