@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from bundles import write_untrained
 from pulmospark.chunks import write_part
+from pulmospark.chunks.shared_store import WORK
 from pulmospark.cli.main import cli
 from pulmospark.core import lake_limits
 from pulmospark.core.errors import InputError
@@ -25,7 +26,6 @@ from pulmospark.inference.batch.dry_run import dry_run
 from pulmospark.inference.batch.merged_table import MergedTable
 from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.tasks import FilesWork
-from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store.commit import Commit, commit_files
 from pulmospark.store.failures import ConflictError
 from pulmospark.store.folders import check_target, fetch_folder

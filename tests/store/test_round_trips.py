@@ -11,8 +11,8 @@ from benchmarks.failing_proxy import in_thread
 from benchmarks.s3_server import Server
 
 from bundles import write_untrained
+from pulmospark.chunks.shared_store import WORK
 from pulmospark.inference.batch.predict import predict
-from pulmospark.inference.batch.work_place import WORK
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
 

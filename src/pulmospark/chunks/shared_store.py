@@ -9,7 +9,7 @@ from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 WORK = "_work"
-"""folder below a run's address in which its stages work"""
+"""folder below an address in which a prediction or a run's stages work"""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pulmospark import chunks
 from pulmospark.chunks.parquet_files import Place, open_parquet
-from pulmospark.chunks.shared_store import SharedStore
+from pulmospark.chunks.shared_store import WORK, SharedStore
 from pulmospark.chunks.work_list import States, reads_of
 from pulmospark.config.inference import AppendSettings, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
@@ -33,7 +33,7 @@ from pulmospark.inference.batch.sinks.base import ResultSink
 from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.table_checks import check_phantoms, check_tables
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
-from pulmospark.inference.batch.work_place import WORK, WorkPlace, work_place
+from pulmospark.inference.batch.work_place import WorkPlace, work_place
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulmospark.chunks.parquet_files import Place
+from pulmospark.chunks.shared_store import WORK
 from pulmospark.core import files, lake_limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.hashing import value_id
@@ -24,8 +25,6 @@ PARTS = "parts"
 """subfolder of the work folder with finished parts"""
 TO_MERGE = "to-merge"
 """the same of parts in a store that are merged when they are published"""
-WORK = "_work"
-"""folder below an address in which a prediction works"""
 
 
 @dataclass(frozen=True)
