@@ -14,6 +14,7 @@ import pytest
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.prefetch import read_many
+from pulmospark.store.probe import probe
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 
@@ -162,11 +163,30 @@ def careless() -> Iterator[str]:
 def test_a_store_that_ignores_conditions_is_refused(
     bucket: StoreUri, careless: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_store(bucket).probe("out")
+    probe(open_store(bucket), "out")
     assert list(open_store(bucket).list()) == []
     monkeypatch.setenv("AWS_ENDPOINT_URL", careless)
     with pytest.raises(PlatformError, match="ignores conditional writes"):
-        Store(bucket).probe("out")
+        probe(Store(bucket), "out")
+
+
+def test_a_folder_that_is_cleared_meanwhile_does_not_make_a_store_careless(
+    bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_new = Store.put_new
+    cleared: list[str] = []
+
+    def put_and_clear(store: Store, key: str, data: bytes) -> str | None:
+        etag = put_new(store, key, data)
+        if not cleared:
+            cleared.append(key)
+            store.delete_below("out/_work/")  # as a writer does that ends
+        return etag
+
+    monkeypatch.setattr(Store, "put_new", put_and_clear)
+    probe(open_store(bucket), "out/_work")
+    assert cleared
+    assert list(open_store(bucket).list()) == []
 
 
 def test_a_forked_process_opens_its_own(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,9 @@ SENT_UNITS_MAX = 64
 """chunks whose plan is sent with the task, some 13 kB; that of more is an object, which the driver
 writes and each worker reads, one after the other."""
 
+PROBE_TRIES = 2
+"""before a store counts as one that ignores conditions."""
+
 LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
 whose footer a worker holds 1 MB."""

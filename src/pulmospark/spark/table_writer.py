@@ -29,7 +29,8 @@ from pulmospark.core.errors import InputError, PulmosparkError, UsageError
 from pulmospark.lake.append import commit_files, is_committed
 from pulmospark.lake.table import find_table
 from pulmospark.store.append_log import NewFile
-from pulmospark.store.store import is_probe, open_store
+from pulmospark.store.probe import is_probe
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.store.delta import check_delta
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.prefetch import under_way
-from pulmospark.store.store import StoredObject, in_parallel, is_probe, open_store
+from pulmospark.store.probe import is_probe, probe
+from pulmospark.store.store import StoredObject, in_parallel, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 FETCHED = "fetched"
@@ -195,7 +196,7 @@ def check_target(uri: StoreUri, record: str, work: str | None = None) -> None:
             ) from None
     check_delta(uri)
     # Below the work folder it goes with it, if this process is killed before it has removed it.
-    store.probe((uri / work if work else uri).prefix)
+    probe(store, (uri / work if work else uri).prefix)
 
 
 def upload(bucket: StoreUri, pairs: Sequence[tuple[Path, str]]) -> list[str | None]:

@@ -23,7 +23,8 @@ from pulmospark.core.store_uri import StoreUri
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.lease import Lease, Leased, Writer, held
 from pulmospark.store.prefetch import under_way
-from pulmospark.store.store import is_probe, open_store
+from pulmospark.store.probe import is_probe, probe
+from pulmospark.store.store import open_store
 
 _LOG = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def writing(
                 f"{folder}: is not empty ({other.uri.key!r:.100}), and no run's folder (it has no "
                 f"{NAME}): choose another"
             )
-    probed = under_way(store.probe, folder.prefix)
+    probed = under_way(probe, store, folder.prefix)
     with held(start, wait, entry) as lease:
         probed.result()
         yield lease

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulmospark.core import limits, store_limits
-from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.store.client import open_client
 from pulmospark.store.failures import ConflictError, ObjectMissingError, store_errors
 from pulmospark.store.repeats import BrokenOffError, pause_before, repeated
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
-_PROBE = "_probe-"
 _PIECE = 8 * 1024 * 1024
 """bytes of an object that are read or sent at a time"""
 _WHOLE_MAX = 64 * 1024 * 1024
@@ -311,34 +309,6 @@ class Store:
         with self._errors(source):
             obstore.copy(self._store, source, target)
 
-    def probe(self, folder: str) -> None:
-        """Check that the store heeds conditions; writes and deletes an object below a folder.
-
-        Raises:
-            PlatformError: it ignores them.
-            SourceUnavailableError: the store fails, or does not allow to write there.
-        """
-        key = f"{folder.rstrip('/')}/{_PROBE}{uuid.uuid4().hex}".lstrip("/")
-
-        def is_refused(mode: Any) -> bool:
-            try:
-                self._put(key, b"2", mode)
-            except ConflictError:
-                return True
-            return False
-
-        first = self.put_new(key, b"1")
-        try:
-            if not all(in_parallel(is_refused, ("create", {"e_tag": f"{first or ''}0"}))):
-                raise PlatformError(
-                    f"{self.bucket}: ignores conditional writes (If-None-Match, If-Match), "
-                    "without which two writers overwrite each other unnoticed: use a store that "
-                    "heeds them (S3, Azure, Google Cloud, MinIO, Ceph)"
-                )
-        finally:
-            with contextlib.suppress(SourceUnavailableError):  # what was found out is what counts
-                self.delete(key)
-
     @repeated
     def _put(self, key: str, data: bytes, mode: Any) -> str | None:
         import obstore  # noqa: PLC0415
@@ -359,11 +329,6 @@ class Store:
 def _folder_of(prefix: str) -> str | None:
     """What obstore takes for a prefix, which ends at a slash."""
     return prefix.rpartition("/")[0] or None
-
-
-def is_probe(uri: StoreUri) -> bool:
-    """Whether an object is what :meth:`Store.probe` writes; a killed process leaves it."""
-    return uri.name.startswith(_PROBE)
 
 
 def open_store(uri: StoreUri) -> Store:

@@ -25,7 +25,8 @@ from pulmospark.inference.stream.ledger import DamagedStateError, StreamState
 from pulmospark.inference.stream.store import INNER, SCHEMAS, StreamStore
 from pulmospark.store.failures import ObjectMissingError
 from pulmospark.store.places import Place, place_of, sync
-from pulmospark.store.store import is_probe, open_store
+from pulmospark.store.probe import is_probe, probe
+from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
 RECORD = "stream.json"
@@ -75,7 +76,7 @@ def open_output(
     with _locked(work / "lock", target):
         check_output(target, identity)
         if isinstance(target, StoreUri):
-            open_store(target).probe(target.prefix)
+            probe(open_store(target), target.prefix)
         place = place_of(target)
         with files.disk_errors(here):
             if isinstance(target, Path):
