@@ -9,23 +9,21 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
 
-# `benchmarks.servers` lies beside the tests, and in no package.
+# `benchmarks` lies beside the tests, and in no package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.moto_server import moto_server
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of the server, which lives as long as the tests."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
