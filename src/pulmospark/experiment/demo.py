@@ -66,6 +66,6 @@ def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -
             method="network",
             weights="none",
             processes=processes,
-            network=NetworkSettings(epochs=12, batch_size=16, learning_rate=2e-3),
+            network=NetworkSettings(epochs=8, batch_size=16, learning_rate=2e-3),
         ),
     )

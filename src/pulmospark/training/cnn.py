@@ -16,6 +16,7 @@ from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.data.expand.table import expanded_for
 from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.spec import Outputs
 from pulmospark.inference.engine.tasks import ScoreWork, write_scored
 from pulmospark.models.zoo.network import Network
 from pulmospark.store.uri import StoreUri
@@ -118,7 +119,9 @@ def _score(
     job: Job, network: Network, fold: int | None, todo: Sequence[chunks.Chunk]
 ) -> list[Path]:
     """Score the images that a model's fold is evaluated on; the parts of the scores table."""
-    engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
+    # The final model's features are asked for next, by the same workers.
+    outputs: Outputs = "both" if fold is None else "logits"
+    engine = prepare_engine(network, job.engines, outputs=outputs, size=job.size)
     scored = job.work / f"scored-{model_name(fold)}.npy"
     write_scored(job.cohort, fold, scored)
     work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)

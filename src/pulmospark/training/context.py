@@ -34,6 +34,11 @@ class Job:
         return SparkExecutor(self.spark, store=self.store)
 
     @property
+    def engines(self) -> Path:
+        """Folder of networks in the form that workers run."""
+        return self.work / "engines"
+
+    @property
     def size(self) -> int:
         """Side of the standard image, pixels."""
         return self.experiment.ingest.size

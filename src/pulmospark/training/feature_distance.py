@@ -48,8 +48,8 @@ def features_of_training(job: Job, network: Network) -> list[Place]:
     gpus = executors_have_gpus(job.spark)
     engine = prepare_engine(
         network,
-        job.work / "engines",
-        outputs="features",
+        job.engines,
+        outputs="both",
         size=job.size,
         kind="torch" if gpus else None,
     )

@@ -97,7 +97,9 @@ def train(
             **values,
         )
         facts = TrainedOn(training_distance(job, features), has_phantoms(job.images))
-        write_trained(bundle, experiment, network, result, split, trained_on=facts)
+        write_trained(
+            bundle, experiment, network, result, split, trained_on=facts, engines=job.engines
+        )
         files.write_json(
             aside / "training.json",
             {

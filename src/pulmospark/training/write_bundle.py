@@ -58,8 +58,11 @@ def write_trained(
     split: SplitResult,
     *,
     trained_on: TrainedOn,
+    engines: Path,
 ) -> str:
     """Write the bundle of a training run; it has no metrics before evaluation.
+
+    ``engines`` is the folder of those that the training has prepared.
 
     Returns:
         The model id.
@@ -88,7 +91,7 @@ def write_trained(
         {"evaluation": None},
         facts,
         distance=file,
-        engine=engine_files(network, config),
+        engine=engine_files(network, config, engines),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -43,12 +44,15 @@ def outputs_of(config: BundleConfig) -> Outputs:
     return "both" if config.distance else "logits"
 
 
-def engine_files(network: Network, config: BundleConfig) -> dict[str, bytes] | None:
+def engine_files(
+    network: Network, config: BundleConfig, engines: Path | None = None
+) -> dict[str, bytes] | None:
     """A network in the engine's form, for its bundle.
 
     Args:
         network: in evaluation mode.
         config: of the bundle.
+        engines: folder of engines that have been prepared; ``None``: a temporary one.
 
     Returns:
         Content by file name; ``None``: OpenVINO is not installed, or cannot convert the network.
@@ -61,10 +65,11 @@ def engine_files(network: Network, config: BundleConfig) -> dict[str, bytes] | N
     version = library_version("openvino")
     if version is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
-        spec = prepare_engine(
-            network, Path(name), outputs=outputs_of(config), size=config.input_size
-        )
+    with contextlib.ExitStack() as ended:
+        if engines is None:
+            name = ended.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-"))
+            engines = Path(name)
+        spec = prepare_engine(network, engines, outputs=outputs_of(config), size=config.input_size)
         if spec.kind != "openvino":
             return None
         form = EngineForm(
