@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -13,6 +14,9 @@ from moto.server import ThreadedMotoServer
 
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
+
+if TYPE_CHECKING:
+    from store.watched import Watched
 
 # `benchmarks.servers` lies beside the tests, and in no package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -41,3 +45,21 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreU
     store._opened.cache_clear()
     yield StoreUri("s3", name, "")
     store._opened.cache_clear()
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A light server that takes any bucket, and waits with its answers once ``delay_s`` is set."""
+    from benchmarks.failing_proxy import in_thread
+
+    from store.watched import Watched
+
+    server = Watched()
+    with in_thread(server.start):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-a-test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-test")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        store._opened.cache_clear()
+        yield server
+        store._opened.cache_clear()
