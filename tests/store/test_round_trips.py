@@ -13,7 +13,7 @@ from pulmospark.store.uri import StoreUri
 from store.watched import Watched
 
 WAITS_MAX = 10
-DELAY_S = 0.05
+DELAY_S = 0.15
 
 
 def _waits(server: Watched, *, before: bool) -> list[str]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +21,7 @@ from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableE
 from pulmospark.store.failures import ConflictError, ObjectMissingError
 from pulmospark.store.folders import put_files
 from pulmospark.store.prefetch import read_many
-from pulmospark.store.probe import probe
+from pulmospark.store.probe import is_probe, probe
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
 from store.watched import Watched
@@ -222,6 +226,35 @@ def test_a_folder_that_is_cleared_meanwhile_does_not_make_a_store_careless(
     probe(open_store(bucket), "out/_work")
     assert cleared
     assert list(open_store(bucket).list()) == []
+
+
+_KILLED_IN_A_PROBE = """
+import os, signal, sys
+from pulmospark.store import probe, store, uri
+probe.in_parallel = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+bucket = uri.parse_uri(sys.argv[1])
+probe.probe(store.open_store(bucket), "out")
+"""
+
+
+def test_what_a_killed_process_left_of_its_probe_goes(
+    bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_store(bucket)
+    opened.put("out/_q", b"of another")
+    command = [sys.executable, "-c", _KILLED_IN_A_PROBE, str(bucket)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left, _) = [found.uri for found in opened.list()]
+    assert is_probe(left)
+    probe(opened, "out")
+    assert opened.head(left.key), "the other process may be alive"
+    time.sleep(1.1)  # a server's time is of seconds
+    monkeypatch.setattr("pulmospark.core.store_limits.PROBE_LEFT_S", 0)
+    probe(opened, "out/inner")
+    assert opened.head(left.key)
+    probe(opened, "out")
+    assert [found.uri.key for found in opened.list()] == ["out/_q"]
 
 
 def test_a_forked_process_opens_its_own(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,10 @@ writes and each worker reads, one after the other."""
 PROBE_TRIES = 2
 """before a store counts as one that ignores conditions."""
 
+PROBE_LEFT_S = 3_600
+"""seconds after which the object of that check was left by a killed process, and is deleted: the
+check makes three requests in turn, of at most ``STORE_SECONDS_MAX`` each."""
+
 LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
 whose footer a worker holds 1 MB."""
