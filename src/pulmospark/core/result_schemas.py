@@ -15,7 +15,7 @@ from pulmospark.core.hashing import value_id
 
 _RUN = [
     pa.field("run_id", pa.string(), nullable=False),  # of name and cohort; in both tables
-    pa.field("run", pa.string(), nullable=False),  # of the experiment, a bare table, external set
+    pa.field("run", pa.string(), nullable=False),  # name of an experiment, table or external set
     pa.field("cohort_id", pa.string()),  # SHA-256 of the split; null: there was none
 ]
 

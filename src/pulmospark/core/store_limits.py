@@ -42,6 +42,10 @@ WHOLE_BYTES_MAX = 1024 * 1024
 """bytes of an object that is read at once where a reader asks for parts of it: at 20 ms to the
 first byte, two requests take longer."""
 
+FOOTERS_KEPT = 1_024
+"""Parquet files in stores of which a training process keeps the footer, those read last: some
+10 kB each."""
+
 DELETED_AT_ONCE = 1_000
 """objects that are deleted with one request: S3's own limit."""
 
