@@ -113,8 +113,7 @@ def evaluate_external(
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
-        target: folder of the result: ``predictions/``, ``metrics/``, ``external.json``,
-            ``external.html``.
+        target: folder of the result: predictions, metrics, ``external.json``, ``external.html``.
         spark: the session; ``None``: in this process, image by image.
         classes: class of the bundle -> findings of the table. A finding that no class claims
             gets the class of the same name, ignoring case.
@@ -168,10 +167,9 @@ def evaluate_external(
     )
     mapping = {name: list(findings) for name, findings in classes.items()}
     made_by = provenance({"classes": mapping, "recalibrate": recalibrate}, seed=seed)
-    files.write_json(
-        target / RESULT, {"result": result.model_dump(mode="json"), "provenance": made_by}
-    )
     _publish_metrics(result, scored, bundle)
+    record = {"result": result.model_dump(mode="json"), "provenance": made_by}
+    files.write_json(target / RESULT, record)
     write_external_page(_page(result, scored, bundle, images, made_by), target / PAGE)
     return result
 

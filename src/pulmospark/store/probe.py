@@ -73,6 +73,6 @@ def _left_behind(store: Store, begin: str, own: str) -> list[str]:
         page = store.page(begin, begin)
     except (InputError, SourceUnavailableError):
         return []
-    made = {entry.uri.key: entry.modified_ns for entry in page if entry.uri.key.startswith(begin)}
+    times = {entry.uri.key: entry.modified_ns for entry in page if entry.uri.key.startswith(begin)}
     old_ns = store_limits.PROBE_LEFT_S * 10**9
-    return [key for key, made_ns in made.items() if made.get(own, made_ns) - made_ns > old_ns]
+    return [key for key, time_ns in times.items() if times.get(own, time_ns) - time_ns > old_ns]

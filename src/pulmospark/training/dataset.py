@@ -140,7 +140,13 @@ def read_piece(piece: Piece, size: int) -> Pixels:
 
 
 def read_pieces(pieces: Sequence[Piece], size: int) -> Iterator[Pixels]:
-    """The pixels of each piece, as :func:`read_piece`; see :func:`over_pieces`."""
+    """The pixels of each piece, uint8 (n, size, size), as :func:`read_piece`; read ahead.
+
+    Raises:
+        InputError: an image has another size.
+        ObjectMissingError: a part is gone.
+        SourceUnavailableError: the store fails.
+    """
     return over_pieces(lambda piece: read_piece(piece, size), pieces, size)
 
 

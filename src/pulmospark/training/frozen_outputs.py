@@ -172,27 +172,9 @@ def keep_outputs(
     extractor = stages.extractor(network)
     inside = outputs.folder / _network_id(stages, network)
     groups = _groups(listings)
-    mine = {(group.path, group.group) for group in groups[ranks.rank :: ranks.world]}
-    size = listings[0].size
-
-    def read(group: Piece) -> tuple[Pixels, Path]:
-        pixels = read_piece(group, size)
-        path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
-        if (group.path, group.group) in mine:
-            outputs.bring(path)
-        return pixels, path
-
-    paths = []
-    # What is computed is shared while the next is.
-    with ThreadPoolExecutor(1) as sharing, folded_batch_norm(network.backbone):
-        shared = []
-        for group, (pixels, path) in zip(groups, over_pieces(read, groups, size), strict=True):
-            if (group.path, group.group) in mine and _opened(path, len(pixels)) is None:
-                _write(path, extractor, pixels, ranks)
-                shared.append(sharing.submit(outputs.share, path))
-            paths.append(path)
-        for answer in shared:
-            answer.result()
+    with folded_batch_norm(network.backbone):
+        size = listings[0].size
+        paths = _files(groups, size, extractor, inside=inside, outputs=outputs, ranks=ranks)
     ranks.total(0.0)  # no process may open files that another has not written
     in_parallel(outputs.bring, paths)
     arrays = {
@@ -206,6 +188,39 @@ def keep_outputs(
             keys = listing.keys.take(pa.array(piece.images)).to_pylist()
             places |= {key: (array, int(row)) for key, row in zip(keys, piece.rows, strict=True)}
     return FrozenOutputs(stages, places)
+
+
+def _files(
+    groups: Sequence[Piece],
+    size: int,
+    extractor: nn.Module,
+    *,
+    inside: Path,
+    outputs: OutputsFolder,
+    ranks: Ranks,
+) -> list[Path]:
+    """The file of each row group; this process's share is there and shared at the end."""
+    mine = {(group.path, group.group) for group in groups[ranks.rank :: ranks.world]}
+
+    def read(group: Piece) -> tuple[Pixels, Path]:
+        pixels = read_piece(group, size)
+        path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
+        if (group.path, group.group) in mine:
+            outputs.bring(path)
+        return pixels, path
+
+    paths = []
+    # What is computed is shared while the next is.
+    with ThreadPoolExecutor(1, thread_name_prefix="store") as sharing:
+        shared = []
+        for group, (pixels, path) in zip(groups, over_pieces(read, groups, size), strict=True):
+            if (group.path, group.group) in mine and _opened(path, len(pixels)) is None:
+                _write(path, extractor, pixels, ranks)
+                shared.append(sharing.submit(outputs.share, path))
+            paths.append(path)
+        for answer in shared:
+            answer.result()
+    return paths
 
 
 def _write(path: Path, extractor: nn.Module, pixels: NDArray[np.uint8], ranks: Ranks) -> None:
