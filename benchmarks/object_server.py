@@ -9,7 +9,6 @@ and is slow.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -83,14 +82,12 @@ def bucket_of(server: str, delay_ms: float = 0.0) -> Iterator[Bucket]:
 
 def main() -> None:
     """Serve moto's until the process is ended."""
-    from moto.server import ThreadedMotoServer
+    from benchmarks.moto_server import moto_server
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    sys.stdout.write(f"{server.get_host_and_port()[1]}\n")
-    sys.stdout.flush()
-    threading.Event().wait()
+    with moto_server() as endpoint:
+        sys.stdout.write(f"{endpoint.rpartition(':')[2]}\n")
+        sys.stdout.flush()
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -6,30 +6,27 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pulmospark.store import store
 from pulmospark.store.uri import StoreUri
 
-if TYPE_CHECKING:
-    from store.watched import Watched
-
-# `benchmarks.servers` lies beside the tests, and in no package.
+# `benchmarks` lies beside the tests, and in no package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.failing_proxy import in_thread
+from benchmarks.moto_server import moto_server
+
+from store.watched import Watched
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of the server, which lives as long as the tests."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -50,10 +47,6 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreU
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     """A light server that takes any bucket, and waits with its answers once ``delay_s`` is set."""
-    from benchmarks.failing_proxy import in_thread
-
-    from store.watched import Watched
-
     server = Watched()
     with in_thread(server.start):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-a-test")

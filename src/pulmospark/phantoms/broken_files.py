@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from pulmospark.core.schemas import RejectReason
+from pulmospark.phantoms.draw import PNG_SIGNATURE, png_chunk
 
 BOMB_SIDE = 60_000
 """pixels, as the header of the bomb declares"""
@@ -32,12 +33,7 @@ def bomb(_: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 0, 0, 0, 0)
     rows = zlib.compress(bytes(50 * (BOMB_SIDE + 1)), 9)
     chunks = (b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(name + data))
-    return struct.pack(">I", len(data)) + name + data + check
+    return PNG_SIGNATURE + b"".join(png_chunk(name, data) for name, data in chunks)
 
 
 BROKEN: tuple[tuple[RejectReason, str, Callable[[bytes], bytes]], ...] = (
