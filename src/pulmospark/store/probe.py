@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pulmospark.core import store_limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
-from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.failures import ConflictError
 from pulmospark.store.prefetch import under_way
 from pulmospark.store.store import Store, in_parallel
 from pulmospark.store.uri import StoreUri
@@ -48,7 +48,7 @@ def _heeds_conditions(store: Store, folder: str) -> bool:
     def is_refused(write: Callable[[], object]) -> bool:
         try:
             write()
-        except (ConflictError, ObjectMissingError):  # the latter of a folder that was cleared
+        except ConflictError:
             return True
         return False
 
