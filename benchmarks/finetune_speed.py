@@ -293,7 +293,7 @@ def _listings(folder: Path) -> list[Listing]:
     for part in (0, 1):
         mine = np.flatnonzero(parts == part)
         pieces = tuple(
-            Piece(path, group, row_of[mine[here]], np.flatnonzero(here))
+            Piece(path, group, row_of[mine[here]], np.flatnonzero(here), counts[group])
             for group in range(len(counts))
             if (here := group_of[mine] == group).any()
         )

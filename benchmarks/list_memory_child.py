@@ -122,6 +122,7 @@ def write_listing(folder: Path, count: int) -> None:
             0,
             np.arange(min(limits.CHUNK_FILES_MAX, count - start)),
             np.arange(start, min(start + limits.CHUNK_FILES_MAX, count)),
+            min(limits.CHUNK_FILES_MAX, count - start),
         )
         for start in range(0, count, limits.CHUNK_FILES_MAX)
     )

@@ -247,7 +247,7 @@ _TABLES = {
     "COPIES": "`.audit.work/overlays/` of a run, a cache",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
-    "METRICS": "`evaluation/metrics/` of a run, and of each network of a comparison",
+    "METRICS": "`evaluation/metrics/` of a run or compared network, `metrics/` of an external one",
     "AUDITS": "`audit/audits/` of a run, and in the output of `pulmospark audit` on a table",
     "UNITS": "`evaluation/units/` of a run, as `scan.parquet` and `patient.parquet`, written with "
     "`evaluate.levels` or `--level`",

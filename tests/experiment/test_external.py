@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +85,33 @@ def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
     assert f"{told.recalibration.temperature:.3f} instead of 0.100" in page
     assert "No patient is known for" in page
     assert "Phantoms, not patients" not in page
+
+
+def test_the_table_of_metrics_says_what_the_record_does(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables")
+    _evaluate(tmp_path, recalibrate=5)
+    record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
+    assert set(_accuracies(tmp_path)) == {"ward", "ward, recalibrated"}
+    for run, name in (("ward", "outside"), ("ward, recalibrated", "recalibrated")):
+        accuracy = record["result"][name]["accuracy"]
+        row = _accuracies(tmp_path)[run]
+        assert [row[key] for key in ("value", "low", "high")] == [
+            accuracy[key] for key in ("value", "low", "high")
+        ]
+        assert row["n"] == record["result"][name]["images"]
+        assert row["model_id"] == record["result"]["model_id"]
+    _evaluate(tmp_path)
+    assert set(_accuracies(tmp_path)) == {"ward"}
+
+
+def _accuracies(root: Path) -> dict[str, dict[str, Any]]:
+    """The rows of the accuracy of each run, as another reader of Delta tables has them."""
+    table = deltalake.DeltaTable(root / "external" / "metrics").to_pyarrow_table()
+    return {
+        row["run"]: row
+        for row in pa.table(table).to_pylist()
+        if (row["metric"], row["subject"]) == ("accuracy", "model")
+    }
 
 
 def test_images_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:

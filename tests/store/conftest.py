@@ -16,7 +16,10 @@ from pulmospark.store.uri import StoreUri
 # `benchmarks` lies beside the tests, and in no package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.failing_proxy import in_thread
 from benchmarks.moto_server import moto_server
+
+from store.watched import Watched
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +42,17 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreU
     store._opened.cache_clear()
     yield StoreUri("s3", name, "")
     store._opened.cache_clear()
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A light server that takes any bucket, and waits with its answers once ``delay_s`` is set."""
+    server = Watched()
+    with in_thread(server.start):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-a-test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-test")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        store._opened.cache_clear()
+        yield server
+        store._opened.cache_clear()

@@ -58,7 +58,12 @@ def _reason(archive: str, name: str) -> tuple[str, str]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(files=PATHS, before=st.binary(max_size=20), comment=st.binary(max_size=40))
+@given(
+    files=PATHS,
+    before=st.binary(max_size=20),
+    # In a comment with the mark of a directory's end zipfile looks for the directory.
+    comment=st.binary(max_size=40).filter(lambda comment: b"PK\5\6" not in comment),
+)
 def test_a_zip_holds_what_zipfile_reads(
     files: dict[str, tuple[bytes, int]],
     before: bytes,

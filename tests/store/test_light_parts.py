@@ -72,7 +72,7 @@ def test_readers_of_pixels_get_them_from_the_store(whole: Path, bucket: StoreUri
     assert here.keys() == there.keys() == uris
     assert all((here[uri] == there[uri]).all() for uri in uris)
     rows = np.arange(5)
-    pieces = [Piece(sorted(t.glob("*"))[-1], 0, rows, rows) for t in (light, whole)]
+    pieces = [Piece(sorted(t.glob("*"))[-1], 0, rows, rows, 300) for t in (light, whole)]
     assert (read_piece(pieces[0], SIDE) == read_piece(pieces[1], SIDE)).all()
     frame = ps.read_table(f"{bucket}run/tables/images", columns=["uri", "pixels"])
     assert frame["pixels"].tolist() == expected["pixels"].to_pylist()

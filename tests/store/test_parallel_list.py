@@ -35,6 +35,7 @@ def _in_memory(keys: list[str]) -> Store:
     """A bucket behind obstore's own client, which needs no server."""
     store = Store.__new__(Store)
     store.bucket, store._store = BUCKET, MemoryStore()
+    store._turns = threading.BoundedSemaphore()
     for key in keys:
         store.put(key, b"x")
     return store
@@ -96,7 +97,7 @@ class _Slow(Store):
     """Waits before each page, and counts what is under way and held."""
 
     def __init__(self, keys: list[str]) -> None:
-        self.bucket, self._store = BUCKET, _in_memory(keys)._store
+        vars(self).update(vars(_in_memory(keys)))
         self.under_way = self.most = self.pages = 0
         self.fails_after: int | None = None
         self._lock = threading.Lock()

@@ -190,6 +190,11 @@ def _check_external(cluster: Strangers, inputs: _Inputs, run: StoreUri) -> None:
         # Sums follow the order of the parts, and a machine may choose its precision by its times.
         known = expected.outside.log_loss.value
         assert result.outside.log_loss.value == pytest.approx(known, rel=0.1)
+        metrics = _stored(stored / "metrics", inputs.endpoint).to_pylist()
+        (accuracy,) = [
+            row for row in metrics if (row["subject"], row["metric"]) == ("model", "accuracy")
+        ]
+        assert accuracy["value"] == expected.outside.accuracy.value
         left = [each.uri.key for each in open_store(run).list(stored.prefix)]
         assert not [key for key in left if "_work" in key]
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import boto3
 import pytest
 
+from pulmospark.core import limits
 from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.store.failures import ConflictError, ObjectMissingError
+from pulmospark.store.folders import put_files
 from pulmospark.store.prefetch import read_many
-from pulmospark.store.probe import probe
+from pulmospark.store.probe import is_probe, probe
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
+from store.watched import Watched
 
 NAMES = ["a b.png", "a%20b.png", "ü/é.png", "q?a=b#c", "tilde~[1].png", "a\\b.png", "a+b.png"]
 
@@ -99,6 +107,37 @@ def test_bounds_and_ranges(bucket: StoreUri) -> None:
         opened.get("x")
     with pytest.raises(ObjectMissingError):
         opened.head("x")
+
+
+def test_a_missing_folder_is_not_a_missing_object(bucket: StoreUri, tmp_path: Path) -> None:
+    opened = open_store(bucket)
+    opened.put("x", b"1")
+    with pytest.raises(FileNotFoundError, match="none/x"):
+        opened.save("x", tmp_path / "none/x")
+    with pytest.raises(FileNotFoundError, match="none/y"):
+        opened.put_file("y", tmp_path / "none/y")
+    with pytest.raises(ObjectMissingError, match="/y: no such object"):
+        opened.save("y", tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
+def test_many_threads_share_the_requests_of_a_process(watched: Watched, tmp_path: Path) -> None:
+    """Files of several units are published together, each by threads of its own."""
+    opened, units = open_store(StoreUri("s3", "hospital", "")), 4
+    for unit in range(units):
+        (tmp_path / f"{unit}").mkdir()
+        for number in range(limits.STORE_REQUESTS):
+            (tmp_path / f"{unit}/{number}").write_bytes(b"1")
+    watched.delay_s = 0.05
+    with ThreadPoolExecutor(units) as pool:
+        to = opened.bucket / "out"
+        list(pool.map(lambda n: put_files(tmp_path / f"{n}", to / f"{n}"), range(units)))
+    assert len(watched.requests) == units * limits.STORE_REQUESTS
+    assert limits.STORE_REQUESTS // 2 < watched.most_under_way() <= limits.STORE_REQUESTS
+    # A listing that is being used keeps no other request from its turn.
+    listings = [opened.list("out/") for _ in range(limits.STORE_REQUESTS)]
+    assert [next(listing).size_bytes for listing in listings] == [1] * limits.STORE_REQUESTS
+    assert opened.get("out/0/0") == b"1"
 
 
 def test_many_are_read_in_order(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +226,35 @@ def test_a_folder_that_is_cleared_meanwhile_does_not_make_a_store_careless(
     probe(open_store(bucket), "out/_work")
     assert cleared
     assert list(open_store(bucket).list()) == []
+
+
+_KILLED_IN_A_PROBE = """
+import os, signal, sys
+from pulmospark.store import probe, store, uri
+probe.in_parallel = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+bucket = uri.parse_uri(sys.argv[1])
+probe.probe(store.open_store(bucket), "out")
+"""
+
+
+def test_what_a_killed_process_left_of_its_probe_goes(
+    bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_store(bucket)
+    opened.put("out/_q", b"of another")
+    command = [sys.executable, "-c", _KILLED_IN_A_PROBE, str(bucket)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left, _) = [found.uri for found in opened.list()]
+    assert is_probe(left)
+    probe(opened, "out")
+    assert opened.head(left.key), "the other process may be alive"
+    time.sleep(1.1)  # a server's time is of seconds
+    monkeypatch.setattr("pulmospark.core.store_limits.PROBE_LEFT_S", 0)
+    probe(opened, "out/inner")
+    assert opened.head(left.key)
+    probe(opened, "out")
+    assert [found.uri.key for found in opened.list()] == ["out/_q"]
 
 
 def test_a_forked_process_opens_its_own(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:

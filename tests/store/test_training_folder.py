@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +18,16 @@ from pulmospark.chunks.carried import Carrier
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files
 from pulmospark.core.machine import cache_folder
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.folders import put_files, upload
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-from pulmospark.training import rank
+from pulmospark.training import rank, training_folder
 from pulmospark.training.checkpoint import read_tensors
+from pulmospark.training.data_loader import open_feed
+from pulmospark.training.dataset import list_images
 from pulmospark.training.distributed import read_epochs
 from pulmospark.training.launch import run_rank
 from pulmospark.training.rank import RankPlan
@@ -32,8 +41,9 @@ from pulmospark.training.training_folder import (
     TrainingFolder,
     process_folder,
 )
+from store.watched import Watched
 from training import processes
-from training.toys import toy_plan
+from training.toys import CLASSES, SIZE, toy_plan, write_toy
 
 SETTINGS = NetworkSettings(
     epochs=3, batch_size=8, learning_rate=3e-3, precision="fp32", trainable=1
@@ -159,6 +169,65 @@ def test_progress_is_brought_while_the_process_runs(tmp_path: Path, bucket: Stor
         shared.look()
         assert files.read_json(plan.folder / "standing.json")["done"] == 1
     assert read_tensors(plan.folder / TRAINED, "one") is None
+
+
+def test_a_checkpoint_that_goes_while_it_is_put_ends_nothing(
+    tmp_path: Path, bucket: StoreUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _kept(tmp_path)
+    shared = _put(plan, bucket / "final")
+    with process_folder(shared.plan, "0") as task:
+        for name in (CHECKPOINT, TRAINED, "rank-0.done"):
+            (task.folder / name).write_bytes(b"1")
+
+        def late(*arguments: Any) -> Any:
+            (task.folder / CHECKPOINT).unlink(missing_ok=True)  # as the process does at its end
+            return upload(*arguments)
+
+        monkeypatch.setattr(training_folder, "upload", late)
+        task.put()
+        assert "rank-0.done" not in _names(bucket), "it says that all else is there"
+        task.put()
+        assert {TRAINED, "rank-0.done"} < set(_names(bucket))
+
+
+def _names(bucket: StoreUri) -> list[str]:
+    return [found.uri.name for found in open_store(bucket).list("final/")]
+
+
+def test_pieces_in_a_store_are_read_together_and_known_once(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulmospark.core.store_limits.WHOLE_BYTES_MAX", 0)
+    images, cohort = write_toy(tmp_path)
+    (here,) = list_images(images, cohort, [Part(Split.TRAIN)], CLASSES, size=SIZE)
+    address = StoreUri("s3", "hospital", f"{uuid.uuid4().hex}/images")
+    put_files(images, address)
+    pieces = [replace(piece, path=address / Path(str(piece.path)).name) for piece in here.pieces]
+    there = replace(here, pieces=tuple(pieces))
+    assert len(pieces) == 4
+    watched.delay_s = 0.1
+
+    def check(bytes_max: int) -> list[str]:
+        watched.requests.clear()
+        batches = [list(open_feed(each, bytes_max=bytes_max).once(8)) for each in (here, there)]
+        for one, other in zip(*batches, strict=True):
+            assert (one.pixels == other.pixels).all()
+            assert one.keys == other.keys
+        return sorted(what.partition(" ")[0] for *_, what in watched.requests)
+
+    assert check(10**9) == ["GET"] * (2 + 4) + ["HEAD"] * 2  # two footers, and four row groups
+    assert check(0) == ["GET"] * 4
+    assert watched.most_under_way() == 4
+
+
+def test_a_part_that_is_gone_is_named(watched: Watched, tmp_path: Path) -> None:
+    images, cohort = write_toy(tmp_path)
+    (here,) = list_images(images, cohort, [Part(Split.TRAIN)], CLASSES, size=SIZE)
+    address = StoreUri("s3", "hospital", f"{uuid.uuid4().hex}/gone")
+    pieces = tuple(replace(piece, path=address / "part.parquet") for piece in here.pieces)
+    with pytest.raises(ObjectMissingError, match=r"gone/part.parquet: no such object"):
+        open_feed(replace(here, pieces=pieces))
 
 
 def test_a_folder_that_all_see_is_used_as_it_is(tmp_path: Path) -> None:

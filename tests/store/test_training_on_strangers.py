@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import deltalake
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +19,7 @@ from cluster.small import CLASSES, write_pictures
 from pulmospark.store.folders import fetch_folder, put_files
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
+from pulmospark.training.training_folder import CHECKPOINT
 from store.strangers import SKIPPED, STUDY, Strangers, command, strangers
 
 pytestmark = [pytest.mark.spark, SKIPPED]
@@ -35,7 +40,7 @@ weights_path = "{weights}"
 processes = 2
 expanded = true
 [train.network]
-epochs = 2
+epochs = 4
 batch_size = 8
 trainable = 1
 [evaluate]
@@ -88,6 +93,27 @@ def _history(training: bytes) -> list[dict[str, object]]:
     ]
 
 
+def _kill_in_training(cluster: Strangers, killed: list[Path]) -> None:
+    """SIGKILL the first process of a training once it has left a checkpoint."""
+    workers = [psutil.Process(pid) for pid in cluster.workers]
+    until = time.monotonic() + 400
+    while time.monotonic() < until and not killed:
+        for process in (child for w in workers for child in w.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                if "pulmospark.training.rank" not in (words := process.cmdline()):
+                    continue
+                checkpoint = Path(words[-1]).with_name(CHECKPOINT)
+                while process.is_running() and not checkpoint.is_file():
+                    if process.environ()["RANK"] != "0":
+                        break
+                    time.sleep(0.005)
+                if checkpoint.is_file():
+                    process.kill()
+                    killed.append(checkpoint)
+                    return
+        time.sleep(0.05)
+
+
 def test_expansion_and_network_are_those_of_one_machine(
     cluster: Strangers, bucket: StoreUri, s3_endpoint: str, shared_weights: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +122,14 @@ def test_expansion_and_network_are_those_of_one_machine(
     done = command(cluster, "run", disk, master="local[2]")
     assert done.returncode == 0, done.stderr[-3000:]
     stored = _experiment(bucket / "runs", tmp_path / "store.toml", bucket, shared_weights)
+    killed: list[Path] = []
+    killer = threading.Thread(target=_kill_in_training, args=(cluster, killed))
+    killer.start()
+    done = command(cluster, "run", stored)
+    killer.join()
+    assert killed, "no process was killed"
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr[-3000:]
+    assert "training process 0 of 2 exited without an error message (SIGKILL)" in done.stderr
     done = command(cluster, "run", stored)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -110,6 +144,6 @@ def test_expansion_and_network_are_those_of_one_machine(
     _check_equal_models(here / "bundle", _bundle_of(run))
     training = open_store(run).get((run / "training/training.json").key)
     assert _history(training) == _history((here / "training/training.json").read_bytes())
-    assert len(_history(training)) == 2
+    assert len(_history(training)) == 4
     left = [each.uri.key for each in open_store(run).list(run.prefix)]
     assert not [key for key in left if "_work" in key]

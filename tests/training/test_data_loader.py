@@ -166,7 +166,7 @@ def test_images_of_another_size_are_told(tmp_path: Path, held: int) -> None:
 def test_pieces_are_dealt_out_evenly(sizes: list[int], world: int) -> None:
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     pieces = [
-        Piece(Path("a"), n, np.arange(size), np.arange(start, start + size))
+        Piece(Path("a"), n, np.arange(size), np.arange(start, start + size), size)
         for n, (size, start) in enumerate(zip(sizes, starts, strict=False))
     ]
     hands = deal(pieces, world)

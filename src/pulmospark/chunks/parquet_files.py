@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pulmospark.core import store_limits
 from pulmospark.store.light_parts import whole_of
 from pulmospark.store.object_file import ObjectFile, state_of_object
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
@@ -66,8 +69,49 @@ def open_parquet(
         yield file
 
 
+class _Known:
+    """What a process knows of a Parquet file in a store."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.state: tuple[int, int] | None = None
+        self.metadata: pq.FileMetaData | None = None
+
+
+@lru_cache(maxsize=store_limits.FOOTERS_KEPT)
+def _known(_uri: StoreUri) -> _Known:
+    return _Known()
+
+
+@contextlib.contextmanager
+def open_unchanging(place: Place) -> Iterator[pq.ParquetFile]:
+    """As :func:`open_parquet`, of a file that never changes, such as a table's part.
+
+    A process asks for an object's state and footer once, however many threads open it.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(place, StoreUri):
+            known = _known(place)
+            with known.lock:
+                known.state = known.state or state_of(place)
+                file = stack.enter_context(open_parquet(place, known.metadata, known.state))
+                known.metadata = file.metadata
+        else:
+            file = stack.enter_context(open_parquet(place))
+        yield file
+
+
 @contextlib.contextmanager
 def open_whole(part: Place) -> Iterator[pq.ParquetFile]:
     """Open a part of a table that may be a light one, with its pixels; as :func:`open_parquet`."""
-    with open_parquet(whole_of(part) if isinstance(part, Path) else part) as file:
+    with open_parquet(whole_place(part)) as file:
         yield file
+
+
+def whole_place(part: Place) -> Place:
+    """Where a part of a table has its pixels; elsewhere than a light part.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return whole_of(part) if isinstance(part, Path) else part

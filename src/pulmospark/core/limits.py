@@ -575,8 +575,8 @@ STORE_KEY_BYTES_MAX = 1_024
 """bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
 
 STORE_REQUESTS = 16
-"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
-73 kB each, and twice as many read no faster."""
+"""requests to a bucket that one process has under way; at 20 ms to the first byte, 16 keep one
+core busy with 73 kB each, and twice as many read no faster."""
 
 STORE_AHEAD_BYTES = 64 * 1024 * 1024
 """bytes of objects that a task holds before they are used, unless one alone has more."""

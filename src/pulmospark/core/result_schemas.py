@@ -15,8 +15,8 @@ from pulmospark.core.hashing import value_id
 
 _RUN = [
     pa.field("run_id", pa.string(), nullable=False),  # of name and cohort; in both tables
-    pa.field("run", pa.string(), nullable=False),  # name of the experiment, or of a bare table
-    pa.field("cohort_id", pa.string()),  # SHA-256 of the split; null: a bare table
+    pa.field("run", pa.string(), nullable=False),  # name of an experiment, table or external set
+    pa.field("cohort_id", pa.string()),  # SHA-256 of the split; null: there was none
 ]
 
 METRICS = pa.schema(
@@ -91,8 +91,8 @@ class ResultOf:
     """What the rows of a result belong to.
 
     Attributes:
-        run: name of the experiment, or of a bare table.
-        cohort_id: of the split; ``None``: of a bare table.
+        run: name of the experiment, a bare table, or an external set.
+        cohort_id: of the split; ``None``: of a bare table or an external set.
         at: when the result was computed, in UTC.
     """
 

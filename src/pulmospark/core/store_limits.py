@@ -16,6 +16,10 @@ writes and each worker reads, one after the other."""
 PROBE_TRIES = 2
 """before a store counts as one that ignores conditions."""
 
+PROBE_LEFT_S = 3_600
+"""seconds after which the object of that check was left by a killed process, and is deleted: the
+check makes three requests in turn, of at most ``STORE_SECONDS_MAX`` each."""
+
 LIST_ROWS_MAX = 16 * 16_384
 """files of one list of a long listing, in row groups of ``LIST_GROUP_ROWS``: some 1,000 chunks, of
 whose footer a worker holds 1 MB."""
@@ -37,6 +41,10 @@ did, after which a listing is not divided there any more: each costs a request."
 WHOLE_BYTES_MAX = 1024 * 1024
 """bytes of an object that is read at once where a reader asks for parts of it: at 20 ms to the
 first byte, two requests take longer."""
+
+FOOTERS_KEPT = 1_024
+"""Parquet files in stores of which a training process keeps the footer, those read last: some
+10 kB each."""
 
 DELETED_AT_ONCE = 1_000
 """objects that are deleted with one request: S3's own limit."""

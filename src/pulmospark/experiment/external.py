@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
-from pulmospark.chunks.parts import parts_of
+from pulmospark.chunks.parts import parts_of, publish_rows
 from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.inference import ScoringSettings
@@ -27,9 +27,11 @@ from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.records import Record
+from pulmospark.core.result_schemas import ResultOf
 from pulmospark.data.cohort.class_mapping import map_findings
 from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.evaluate import evaluate_predictions
+from pulmospark.evaluation.long_form import Evaluated, metrics_table
 from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
 from pulmospark.evaluation.results import ClassDifference, Evaluation, OperatingPoint
 from pulmospark.experiment.audit import images_of
@@ -111,7 +113,7 @@ def evaluate_external(
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
-        target: folder of the result: ``predictions/``, ``external.json``, ``external.html``.
+        target: folder of the result: predictions, metrics, ``external.json``, ``external.html``.
         spark: the session; ``None``: in this process, image by image.
         classes: class of the bundle -> findings of the table. A finding that no class claims
             gets the class of the same name, ignoring case.
@@ -165,11 +167,31 @@ def evaluate_external(
     )
     mapping = {name: list(findings) for name, findings in classes.items()}
     made_by = provenance({"classes": mapping, "recalibrate": recalibrate}, seed=seed)
-    files.write_json(
-        target / RESULT, {"result": result.model_dump(mode="json"), "provenance": made_by}
-    )
+    _publish_metrics(result, scored, bundle)
+    record = {"result": result.model_dump(mode="json"), "provenance": made_by}
+    files.write_json(target / RESULT, record)
     write_external_page(_page(result, scored, bundle, images, made_by), target / PAGE)
     return result
+
+
+def _publish_metrics(result: ExternalResult, scored: _Images, bundle: Bundle) -> None:
+    """The metrics as a table, those after recalibration as of a run of their own."""
+    name = ", ".join(sorted(set(scored.sources.tolist())))
+    runs = {name: result.outside}
+    if result.recalibrated is not None:
+        runs[f"{name}, recalibrated"] = result.recalibrated
+    at = now_utc()
+    tables = [
+        metrics_table(
+            [Evaluated("image", None, evaluation)],
+            ResultOf(run, None, at),
+            model_id=bundle.model_id,
+            model=bundle.config.model,
+        )
+        for run, evaluation in runs.items()
+    ]
+    with files.whole_folder(result.folder / "metrics") as aside:
+        publish_rows(pa.concat_tables(tables), aside)
 
 
 def _page(

@@ -34,7 +34,9 @@ class ObjectFile(io.RawIOBase):
         self._uri = uri
         if state is None:
             state = state_of_object(uri)
-        self._version, self._size = state
+        version, self._size = state
+        is_small = self._size <= store_limits.WHOLE_BYTES_MAX
+        self._whole = _kept(uri, version, self._size) if is_small else None
         self._at = 0
 
     def readable(self) -> bool:
@@ -68,9 +70,11 @@ class ObjectFile(io.RawIOBase):
         return len(data)
 
     def _bytes(self, start: int, length: int) -> bytes:
-        if self._size > store_limits.WHOLE_BYTES_MAX:
+        if self._whole is None:
             return self._store.get_range(self._uri.key, start, length)
-        return _whole(self._uri, self._version, self._size)[start : start + length]
+        if not self._whole:
+            self._whole.append(self._store.get(self._uri.key))
+        return self._whole[0][start : start + length]
 
 
 def state_of_object(uri: StoreUri) -> tuple[int, int]:
@@ -112,13 +116,6 @@ def put_object(uri: StoreUri, content: bytes) -> tuple[int, int]:
 
 def _version_of(etag: str) -> int:
     return int(value_id([etag])[:15], 16)
-
-
-def _whole(uri: StoreUri, version: int, size: int) -> bytes:
-    kept = _kept(uri, version, size)
-    if not kept:
-        kept.append(open_store(uri).get(uri.key))
-    return kept[0]
 
 
 @lru_cache(maxsize=4)

@@ -144,12 +144,14 @@ class DiskPlace(Place):
 
     def rename(self, key: str, target: str) -> None:
         """See :meth:`Place.rename`."""
+        to = self.folder / target
         with files.disk_errors(self.folder):
+            to.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.replace(self.folder / key, self.folder / target)  # noqa: PTH105
+                os.replace(self.folder / key, to)  # noqa: PTH105
             except FileNotFoundError:
                 raise self._missing(key) from None
-            sync((self.folder / target).parent)
+            sync(to.parent)
 
     def remove(self, key: str) -> None:
         """See :meth:`Place.remove`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -48,7 +49,12 @@ class StoredObject:
 
 
 class Store:
-    """The objects of one bucket. Safe to use from several threads."""
+    """The objects of one bucket. Safe to use from several threads.
+
+    ``limits.STORE_REQUESTS`` requests are under way at a time, however many threads make them.
+    Conditional writes do not wait for a turn: they are small, and a sign of life that comes late
+    costs a lease.
+    """
 
     def __init__(self, bucket: StoreUri) -> None:
         """Open a bucket; no request is made yet.
@@ -61,6 +67,7 @@ class Store:
         """
         self.bucket = StoreUri(bucket.scheme, bucket.bucket, "")
         self._store = open_client(self.bucket)
+        self._turns = threading.BoundedSemaphore(limits.STORE_REQUESTS)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Objects whose keys begin with a prefix, page by page; memory holds one page.
@@ -76,25 +83,15 @@ class Store:
         tries = 0
         while True:
             try:
-                for stored in self._list_after(last, prefix):
-                    last, tries = stored.uri.key, 0
-                    if last.startswith(prefix):
-                        yield stored
+                for page in self._pages(prefix, last):
+                    for stored in page:
+                        last, tries = stored.uri.key, 0
+                        if last.startswith(prefix):
+                            yield stored
                 return
             except BrokenOffError as error:  # in the middle: it resumes there
                 tries += 1
                 pause_before(tries, error)
-
-    def _list_after(self, last: str | None, prefix: str) -> Iterator[StoredObject]:
-        import obstore  # noqa: PLC0415 - only where a store is used
-
-        rows = store_limits.LIST_PAGE_ROWS
-        with self._errors(prefix):
-            for page in obstore.list(
-                self._store, _folder_of(prefix), offset=last, chunk_size=rows
-            ):
-                for meta in page:
-                    yield self._found(meta)
 
     @repeated
     def page(self, prefix: str, after: str | None) -> Sequence[StoredObject]:
@@ -111,12 +108,26 @@ class Store:
             SourceUnavailableError: the store fails.
             InputError: a key is there that no path can express.
         """
-        import obstore  # noqa: PLC0415
+        return next(self._pages(prefix, after), [])
 
-        rows = store_limits.LIST_PAGE_ROWS
-        with self._errors(prefix):
-            pages = obstore.list(self._store, _folder_of(prefix), offset=after, chunk_size=rows)
-            return [self._found(meta) for meta in next(iter(pages), ())]
+    def _pages(self, prefix: str, after: str | None) -> Iterator[Sequence[StoredObject]]:
+        import obstore  # noqa: PLC0415 - only where a store is used
+
+        pages: Iterator[Sequence[Any]] | None = None
+        while True:
+            with self._request(prefix):  # while a page is used, another request has the turn
+                pages = pages or iter(
+                    obstore.list(
+                        self._store,
+                        _folder_of(prefix),
+                        offset=after,
+                        chunk_size=store_limits.LIST_PAGE_ROWS,
+                    )
+                )
+                page = [self._found(meta) for meta in next(pages, ())]
+            if not page:
+                return
+            yield page
 
     @repeated
     def head(self, key: str) -> StoredObject:
@@ -128,7 +139,7 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        with self._request(key):
             return self._found(obstore.head(self._store, key))
 
     @repeated
@@ -145,7 +156,7 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        with self._request(key):
             result = obstore.get(self._store, key)
             size = result.meta["size"]
             if bytes_max is None or size <= bytes_max:
@@ -163,7 +174,7 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        with self._request(key):
             result = obstore.get(self._store, key)
             if (size := result.meta["size"]) <= bytes_max:
                 return bytes(result.bytes()), result.meta["e_tag"] or ""
@@ -176,13 +187,15 @@ class Store:
         Raises:
             ObjectMissingError: there is none.
             SourceUnavailableError: the store fails.
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or its folder is missing.
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
-            result = obstore.get(self._store, key)
-            with target.open("wb") as file:
+        with self._turns:
+            with store_errors(self.bucket, key):
+                result = obstore.get(self._store, key)
+            # What the file lacks is not what the store lacks.
+            with target.open("wb") as file, store_errors(self.bucket, key):
                 for content in result.stream(min_chunk_size=_PIECE):
                     file.write(content)
         if target.stat().st_size != result.meta["size"]:
@@ -197,12 +210,13 @@ class Store:
 
         Raises:
             SourceUnavailableError: the store fails.
+            OSError: the file cannot be read.
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        with source.open("rb") as file, self._request(key):
             large = source.stat().st_size > _WHOLE_MAX
-            return obstore.put(self._store, key, source, use_multipart=large, chunk_size=_PIECE)[
+            return obstore.put(self._store, key, file, use_multipart=large, chunk_size=_PIECE)[
                 "e_tag"
             ]
 
@@ -223,7 +237,7 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        with self._request(key):
             if etag is None:
                 return bytes(obstore.get_range(self._store, key, start=start, length=length))
             span: GetOptions = {"range": (start, start + length), "if_match": etag}
@@ -279,7 +293,7 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with contextlib.suppress(ObjectMissingError), self._errors(key):
+        with contextlib.suppress(ObjectMissingError), self._request(key):
             obstore.delete(self._store, key)
 
     @repeated
@@ -293,7 +307,7 @@ class Store:
 
         keys = [stored.uri.key for stored in self.list(prefix)]
         for start in range(0, len(keys), store_limits.DELETED_AT_ONCE):
-            with contextlib.suppress(ObjectMissingError), self._errors(prefix):
+            with contextlib.suppress(ObjectMissingError), self._request(prefix):
                 obstore.delete(self._store, keys[start : start + store_limits.DELETED_AT_ONCE])
 
     @repeated
@@ -306,14 +320,15 @@ class Store:
         """
         import obstore  # noqa: PLC0415
 
-        with self._errors(source):
+        with self._request(source):
             obstore.copy(self._store, source, target)
 
     @repeated
     def _put(self, key: str, data: bytes, mode: Any) -> str | None:
         import obstore  # noqa: PLC0415
 
-        with self._errors(key):
+        turn = contextlib.nullcontext() if mode else self._turns
+        with turn, store_errors(self.bucket, key):
             return obstore.put(self._store, key, data, mode=mode, use_multipart=False)["e_tag"]
 
     def _found(self, meta: Any) -> StoredObject:
@@ -322,8 +337,11 @@ class Store:
         uri = StoreUri(self.bucket.scheme, self.bucket.bucket, meta["path"])
         return StoredObject(uri, meta["size"], modified, meta["e_tag"])
 
-    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
-        return store_errors(self.bucket, key)
+    @contextlib.contextmanager
+    def _request(self, key: str) -> Iterator[None]:
+        """Wait for a turn; obstore's errors are raised as ours."""
+        with self._turns, store_errors(self.bucket, key):
+            yield
 
 
 def _folder_of(prefix: str) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Ints, Pixels
-from pulmospark.training.dataset import Batch, Listing, Piece, read_piece
+from pulmospark.training.dataset import Batch, Listing, Piece, read_pieces
 
 Augment = Callable[[Pixels, Sequence[str], int], Pixels]
 """(pixels uint8 (n, h, w), keys, draw number) -> pixels uint8 (n, h, w)"""
@@ -148,8 +148,7 @@ class Stream:
             mine = list(self.listing.pieces)  # fewer images than processes
         pool = _Pool(max(self.buffer, 2 * how.batch), self.listing.size, how.own())
         while len(self.listing.labels):
-            for piece in mine:
-                pixels = read_piece(piece, self.listing.size)
+            for piece, pixels in zip(mine, read_pieces(mine, self.listing.size), strict=True):
                 labels = self.listing.labels[piece.images]
                 chosen = how.repeated(np.arange(len(piece.images)), labels, pool.rng)
                 while len(chosen):
@@ -161,8 +160,8 @@ class Stream:
 
     def once(self, batch: int) -> Iterator[Batch]:
         """Each image of this process once, in order."""
-        for piece in deal(self.listing.pieces, self.world)[self.rank]:
-            pixels = read_piece(piece, self.listing.size)
+        mine = deal(self.listing.pieces, self.world)[self.rank]
+        for piece, pixels in zip(mine, read_pieces(mine, self.listing.size), strict=True):
             for start in range(0, len(pixels), batch):
                 end = start + batch
                 yield self.listing.batch(piece.images[start:end], pixels[start:end])
@@ -238,10 +237,12 @@ def _load(listing: Listing, rank: int, world: int) -> ImageSet:
     """Every ``world``-th image in the order of the paths, so that all shares are similar."""
     mine = np.arange(rank, len(listing.labels), world)
     pixels = np.empty((len(mine), listing.size, listing.size), np.uint8)
+    pieces = []
     for piece in listing.pieces:
         own = piece.images % world == rank
         if own.any():
-            some = replace(piece, rows=piece.rows[own], images=piece.images[own])
-            pixels[some.images // world] = read_piece(some, listing.size)
+            pieces.append(replace(piece, rows=piece.rows[own], images=piece.images[own]))
+    for piece, some in zip(pieces, read_pieces(pieces, listing.size), strict=True):
+        pixels[piece.images // world] = some
     keys = tuple(listing.keys.take(pa.array(mine)).to_pylist())
     return ImageSet(pixels, listing.labels[mine], keys, listing.counts(0))

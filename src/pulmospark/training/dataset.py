@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.chunks.parquet_files import Place, open_whole
+from pulmospark.chunks.parquet_files import Place, open_unchanging, whole_place
 from pulmospark.core.arrays import Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
+from pulmospark.store.failures import ObjectMissingError
+from pulmospark.store.prefetch import prefetched
+from pulmospark.store.uri import StoreUri
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,14 @@ class Piece:
         group: number of the row group.
         rows: int64 (n,), places within the row group, rising.
         images: int64 (n,), places of the same images within the listing.
+        group_rows: of the whole row group.
     """
 
     path: Place
     group: int
     rows: Ints
     images: Ints
+    group_rows: int
 
 
 @dataclass(frozen=True)
@@ -124,11 +132,50 @@ def read_piece(piece: Piece, size: int) -> Pixels:
     Raises:
         InputError: an image has another size.
     """
-    with open_whole(piece.path) as file:
+    with open_unchanging(whole_place(piece.path)) as file:
         column = file.read_row_group(piece.group, columns=["pixels"])["pixels"]
     blocks = [_block(chunk, size, piece.path) for chunk in column.chunks]
     whole = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     return whole[piece.rows]
+
+
+def read_pieces(pieces: Sequence[Piece], size: int) -> Iterator[Pixels]:
+    """The pixels of each piece, uint8 (n, size, size), as :func:`read_piece`; read ahead.
+
+    Raises:
+        InputError: an image has another size.
+        ObjectMissingError: a part is gone.
+        SourceUnavailableError: the store fails.
+    """
+    return over_pieces(lambda piece: read_piece(piece, size), pieces, size)
+
+
+def over_pieces(
+    read: Callable[[Piece], Answer], pieces: Sequence[Piece], size: int
+) -> Iterator[Answer]:
+    """What is read of each piece, in order.
+
+    Where pixels lie in a store, pieces are read ahead in threads; holds at most
+    ``limits.STORE_AHEAD_BYTES`` that were not taken yet, or one row group.
+
+    Args:
+        read: reads a piece, with its whole row group.
+        pieces: what is read.
+        size: side of the standard image, pixels.
+
+    Raises:
+        ObjectMissingError: a part is gone.
+        SourceUnavailableError: the store fails.
+    """
+    paths = dict.fromkeys(piece.path for piece in pieces)
+    if not any(isinstance(whole_place(path), StoreUri) for path in paths):
+        yield from map(read, pieces)
+        return
+    held = ((piece, piece.group_rows * size * size) for piece in pieces)
+    for answer in prefetched(read, held):
+        if isinstance(answer, ObjectMissingError):
+            raise answer
+        yield answer
 
 
 def _groups(images: Path) -> Iterator[tuple[Path, int, pa.ChunkedArray]]:
@@ -149,7 +196,7 @@ def _pieces(
         here = np.flatnonzero(pc.is_valid(listed).to_numpy())
         if len(here):
             images = pc.drop_null(listed).to_numpy().astype(np.int64)
-            yield Piece(path, group, here, images)
+            yield Piece(path, group, here, images, len(uris))
 
 
 def _block(chunk: pa.Array, size: int, path: Place) -> Pixels:

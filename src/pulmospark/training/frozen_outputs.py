@@ -11,6 +11,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pulmospark.chunks.parquet_files import Place, open_parquet
+from pulmospark.chunks.parquet_files import Place
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files, hashing, limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.models.zoo.network import Network
 from pulmospark.store.failures import ObjectMissingError
-from pulmospark.store.store import open_store
+from pulmospark.store.store import in_parallel, open_store
 from pulmospark.store.uri import StoreUri
-from pulmospark.training.dataset import Listing, Piece, read_piece
+from pulmospark.training.dataset import Listing, Piece, over_pieces, read_piece
 from pulmospark.training.folded_batch_norm import folded_batch_norm
 from pulmospark.training.frozen_stages import FrozenStages, split_frozen
 from pulmospark.training.process_group import Ranks
@@ -170,20 +172,11 @@ def keep_outputs(
     extractor = stages.extractor(network)
     inside = outputs.folder / _network_id(stages, network)
     groups = _groups(listings)
-    paths = []
     with folded_batch_norm(network.backbone):
-        for number, group in enumerate(groups):
-            pixels = read_piece(group, listings[0].size)
-            path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
-            if number % ranks.world == ranks.rank:
-                outputs.bring(path)
-                if _opened(path, len(pixels)) is None:
-                    _write(path, extractor, pixels, ranks)
-                    outputs.share(path)
-            paths.append(path)
+        size = listings[0].size
+        paths = _files(groups, size, extractor, inside=inside, outputs=outputs, ranks=ranks)
     ranks.total(0.0)  # no process may open files that another has not written
-    for path in paths:
-        outputs.bring(path)
+    in_parallel(outputs.bring, paths)
     arrays = {
         (group.path, group.group): np.load(path, mmap_mode="r")
         for group, path in zip(groups, paths, strict=True)
@@ -195,6 +188,39 @@ def keep_outputs(
             keys = listing.keys.take(pa.array(piece.images)).to_pylist()
             places |= {key: (array, int(row)) for key, row in zip(keys, piece.rows, strict=True)}
     return FrozenOutputs(stages, places)
+
+
+def _files(
+    groups: Sequence[Piece],
+    size: int,
+    extractor: nn.Module,
+    *,
+    inside: Path,
+    outputs: OutputsFolder,
+    ranks: Ranks,
+) -> list[Path]:
+    """The file of each row group; this process's share is there and shared at the end."""
+    mine = {(group.path, group.group) for group in groups[ranks.rank :: ranks.world]}
+
+    def read(group: Piece) -> tuple[Pixels, Path]:
+        pixels = read_piece(group, size)
+        path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
+        if (group.path, group.group) in mine:
+            outputs.bring(path)
+        return pixels, path
+
+    paths = []
+    # What is computed is shared while the next is.
+    with ThreadPoolExecutor(1, thread_name_prefix="store") as sharing:
+        shared = []
+        for group, (pixels, path) in zip(groups, over_pieces(read, groups, size), strict=True):
+            if (group.path, group.group) in mine and _opened(path, len(pixels)) is None:
+                _write(path, extractor, pixels, ranks)
+                shared.append(sharing.submit(outputs.share, path))
+            paths.append(path)
+        for answer in shared:
+            answer.result()
+    return paths
 
 
 def _write(path: Path, extractor: nn.Module, pixels: NDArray[np.uint8], ranks: Ranks) -> None:
@@ -252,12 +278,11 @@ def _network_id(stages: FrozenStages, network: Network) -> str:
 
 def _groups(listings: Sequence[Listing]) -> list[Piece]:
     """The row groups that hold the images, whole."""
-    pieces = {(piece.path, piece.group) for listing in listings for piece in listing.pieces}
+    pieces = {(p.path, p.group): p.group_rows for listing in listings for p in listing.pieces}
     wholes = []
     for path, group in sorted(pieces, key=lambda place: (str(place[0]), place[1])):
-        with open_parquet(path) as file:
-            rows = np.arange(file.metadata.row_group(group).num_rows)
-        wholes.append(Piece(path, group, rows, rows))
+        rows = np.arange(pieces[path, group])
+        wholes.append(Piece(path, group, rows, rows, len(rows)))
     return wholes
 
 

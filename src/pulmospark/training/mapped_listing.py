@@ -47,6 +47,7 @@ def keep_listing(listing: Listing, folder: Path, named: Callable[[Place], str] =
             "path": pa.array([places[piece.path] for piece in pieces], pa.string()),
             "group": pa.array([piece.group for piece in pieces], pa.int64()),
             "images": pa.array([len(piece.images) for piece in pieces], pa.int64()),
+            "group_rows": pa.array([piece.group_rows for piece in pieces], pa.int64()),
         }
     )
     about = {"size": str(listing.size)}
@@ -58,11 +59,11 @@ def kept_listing(folder: Path) -> Listing:
     rows, images = _mapped(folder / _ROWS), _mapped(folder / _IMAGES)
     table = read_part(folder / _PIECES)
     pieces, start = [], 0
-    for path, group, count in zip(
-        *(table[name].to_pylist() for name in ("path", "group", "images")), strict=True
-    ):
+    columns = (table[name].to_pylist() for name in ("path", "group", "images", "group_rows"))
+    for path, group, count, group_rows in zip(*columns, strict=True):
         end = start + count
-        pieces.append(Piece(place_of(path), group, rows[start:end], images[start:end]))
+        some = rows[start:end], images[start:end]
+        pieces.append(Piece(place_of(path), group, *some, group_rows))
         start = end
     keys = pa.ipc.open_file(pa.memory_map(str(folder / _KEYS))).read_all()["key"]
     size = int(table.schema.metadata[b"size"])

@@ -21,7 +21,7 @@ from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.store.failures import ObjectMissingError
-from pulmospark.store.folders import put_files, upload
+from pulmospark.store.folders import upload
 from pulmospark.store.light_parts import whole_of
 from pulmospark.store.store import in_parallel, open_store
 from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
@@ -109,10 +109,9 @@ class StoredTrainingFolder(TrainingFolder):
             SourceUnavailableError: the store fails.
         """
         super().begin()
-        listed = _names_below(self.address)
-        for name in listed:
-            if name.startswith(REPORTS) or name in {EPOCHS, STANDING}:
-                self._store.delete((self.address / name).key)
+        listed = _keys_below(self.address)
+        earlier = [n for n in listed if n.startswith(REPORTS) or n in {EPOCHS, STANDING}]
+        in_parallel(self._store.delete, [(self.address / name).key for name in earlier])
         resumed = [name for name in (CHECKPOINT, TRAINED) if name in listed]
         _save_all(self.address, resumed, self.folder)
 
@@ -122,10 +121,11 @@ class StoredTrainingFolder(TrainingFolder):
         Raises:
             SourceUnavailableError: the store fails.
         """
-        for name in LISTINGS:
-            put_files(self.folder / name, self.address / name)
-        paths = [self.folder / name for name in (START, CHECKPOINT, PLAN)]
-        upload(self.address, [(p, (self.address / p.name).key) for p in paths if p.is_file()])
+        listings = [
+            f"{name}/{p.name}" for name in LISTINGS for p in (self.folder / name).iterdir()
+        ]
+        names = [n for n in (*listings, START, CHECKPOINT, PLAN) if (self.folder / n).is_file()]
+        upload(self.address, [(self.folder / n, (self.address / n).key) for n in names])
 
     def look(self) -> None:
         """Bring how far the processes are, at most once in ``store_limits.LOG_LOOK_S``.
@@ -146,7 +146,7 @@ class StoredTrainingFolder(TrainingFolder):
             SourceUnavailableError: the store fails.
         """
         left = {TRAINED, EPOCHS, STANDING}
-        names = [n for n in _names_below(self.address) if n.startswith(REPORTS) or n in left]
+        names = [n for n in _keys_below(self.address) if n.startswith(REPORTS) or n in left]
         _save_all(self.address, names, self.folder)
 
 
@@ -190,34 +190,35 @@ class CopiedProcessFolder(ProcessFolder):
             PlatformError: no space, or no right to write in this machine's cache.
         """
         store = open_store(self.address)
-        listed = _names_below(self.address)
-        for name in listed:
-            if name.startswith(reports):
-                store.delete((self.address / name).key)
+        listed = _keys_below(self.address)
+        earlier = [(self.address / name).key for name in listed if name.startswith(reports)]
+        in_parallel(store.delete, earlier)
         with files.disk_errors(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)  # of a killed process
             for name in LISTINGS:
                 (self.folder / name).mkdir(parents=True)
-        _save_all(self.address, [n for n in listed if n in {PLAN, START, CHECKPOINT}], self.folder)
-        for name in LISTINGS:
-            listing = self.address / name
-            _save_all(listing, _names_below(listing), self.folder / name)
+        needed = {PLAN, START, CHECKPOINT, *LISTINGS}
+        names = [name for name in listed if name.partition("/")[0] in needed]
+        _save_all(self.address, names, self.folder)
         self._known = self._written()
 
     def put(self) -> None:
         """Put what has changed: the reports last, because they say that all else is there.
+
+        Where the process removes a file meanwhile, the next call puts the rest.
 
         Raises:
             SourceUnavailableError: the store fails.
         """
         written = self._written()
         changed = [name for name, facts in written.items() if self._known.get(name) != facts]
-        for names in (
-            [name for name in changed if not name.startswith(REPORTS)],
-            [name for name in changed if name.startswith(REPORTS)],
-        ):
-            upload(self.address, [(self.folder / n, (self.address / n).key) for n in names])
-        self._known = written
+        with contextlib.suppress(FileNotFoundError):
+            for names in (
+                [name for name in changed if not name.startswith(REPORTS)],
+                [name for name in changed if name.startswith(REPORTS)],
+            ):
+                upload(self.address, [(self.folder / n, (self.address / n).key) for n in names])
+            self._known = written
 
     def _written(self) -> dict[str, tuple[int, int]]:
         states = {}
@@ -256,11 +257,10 @@ def process_folder(plan: str, rank: str) -> Iterator[ProcessFolder]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _names_below(address: StoreUri) -> list[str]:
-    """Names of the objects directly below an address."""
+def _keys_below(address: StoreUri) -> list[str]:
+    """Keys of the objects below an address, relative to it."""
     start = len(address.prefix)
-    keys = [stored.uri.key[start:] for stored in open_store(address).list(address.prefix)]
-    return [key for key in keys if "/" not in key]
+    return [stored.uri.key[start:] for stored in open_store(address).list(address.prefix)]
 
 
 def _save_all(address: StoreUri, names: Sequence[str], folder: Path) -> None:
