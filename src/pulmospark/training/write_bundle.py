@@ -31,13 +31,15 @@ from pulmospark.training.results import FINAL, TrainResult
 
 
 @dataclass(frozen=True)
-class TrainedOn:
-    """Facts about the training images for a bundle, besides their counts."""
+class Made:
+    """What a training made for its bundle, besides network and result."""
 
     distance: TrainingDistance | None
-    """statistics of their features; ``None``: too few images"""
+    """statistics of the training images' features; ``None``: too few images"""
     phantoms: bool
-    """whether they include phantoms"""
+    """whether the training images include phantoms"""
+    engines: Path
+    """folder of the networks that it has prepared for workers"""
 
 
 def has_phantoms(images: Path) -> bool:
@@ -57,12 +59,9 @@ def write_trained(
     result: TrainResult,
     split: SplitResult,
     *,
-    trained_on: TrainedOn,
-    engines: Path,
+    made: Made,
 ) -> str:
     """Write the bundle of a training run; it has no metrics before evaluation.
-
-    ``engines`` is the folder of those that the training has prepared.
 
     Returns:
         The model id.
@@ -74,8 +73,8 @@ def write_trained(
         classes=result.classes,
         **image_values(experiment.ingest),
         temperature=final.temperature,
-        phantoms=experiment.phantoms or trained_on.phantoms,
-        distance=trained_on.distance.facts if trained_on.distance else None,
+        phantoms=experiment.phantoms or made.phantoms,
+        distance=made.distance.facts if made.distance else None,
         operating_points=(point,),
         method=result.method,
         weights=result.weights["file"] if result.weights else None,
@@ -83,7 +82,7 @@ def write_trained(
         data=_data(split, experiment),
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
-    file = trained_on.distance.content if trained_on.distance else None
+    file = made.distance.content if made.distance else None
     return write_bundle(
         folder,
         network,
@@ -91,7 +90,7 @@ def write_trained(
         {"evaluation": None},
         facts,
         distance=file,
-        engine=engine_files(network, config, engines),
+        engine=engine_files(network, config, made.engines),
     )
 
 
