@@ -31,6 +31,7 @@ from benchmarks.common import (
 from benchmarks.pictures import pictures, write_images
 from benchmarks.score import benchmark_bundle
 from pulmospark.core import limits
+from pulmospark.store import store
 from pulmospark.store.prefetch import read_many
 from pulmospark.store.uri import StoreUri
 
@@ -75,6 +76,7 @@ def slow_server(delay_ms: float) -> Iterator[str]:
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint,
     }
+    store._opened.cache_clear()  # of a server before this one
     try:
         yield endpoint
     finally:

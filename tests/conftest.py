@@ -15,7 +15,6 @@ from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.split import SplitSettings
 from pulmospark.config.train import LogisticSettings, TrainSettings
-from pulmospark.core.machine import cache_folder
 from pulmospark.experiment.demo import demo_experiment
 from pulmospark.experiment.pipeline import run_all
 from pulmospark.experiment.run_folder import RunFolder, run_folder
@@ -23,8 +22,12 @@ from pulmospark.experiment.run_result import RunResult
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.session import spark_session
 
+from caches import new_cache
+
 _RUN = "run"
 _LONG = (
+    "store/test_run_on_strangers.py",
+    "store/test_training_on_strangers.py",
     "cluster/test_cluster.py",
     _RUN,
     "ml/test_ml_classifier.py",
@@ -96,12 +99,8 @@ def _need(folder: Path) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither use nor fill the user's cache, but for the archive of Spark's classes."""
-    classes = cache_folder() / "java"
-    classes.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        cache_folder().mkdir()
-        (cache_folder() / "java").symlink_to(classes)
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(tmp_path_factory.mktemp("cache"))))
         yield
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from benchmarks.servers import quick, standalone
 
+from caches import new_cache
+
 _HIDING = (
     'mount -t tmpfs none "$1" && shift && XDG_CACHE_HOME=$(mktemp -d) && export XDG_CACHE_HOME '
     '&& exec "$@"'
@@ -60,11 +62,18 @@ class Strangers:
     workers: tuple[int, ...]
 
 
+def driver_folder(folder: Path) -> Path:
+    """A folder in another, with a driver's cache and temporary files."""
+    driver = folder / "driver"
+    (driver / "tmp").mkdir(parents=True)
+    new_cache(driver / "cache")
+    return driver
+
+
 @contextmanager
 def strangers(folder: Path) -> Iterator[Strangers]:
     """A cluster of two such workers, of one core each, with the environment of the caller."""
-    driver, logs = folder / "driver", folder / "cluster"
-    (driver / "tmp").mkdir(parents=True)
+    driver, logs = driver_folder(folder), folder / "cluster"
     logs.mkdir()
     hidden = ("unshare", "--mount", "sh", "-c", _HIDING, "sh", str(driver))
     with standalone(logs, each=hidden) as cluster:

@@ -25,6 +25,8 @@ from pulmospark.phantoms.write import PhantomSummary
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
 
+from caches import new_cache
+
 pytestmark = pytest.mark.spark
 _WAIT_S = 300
 
@@ -32,7 +34,10 @@ _WAIT_S = 300
 @contextlib.contextmanager
 def _stream(bundle: Path, bucket: StoreUri, log: Path, *more: str) -> Iterator[Any]:
     """``pulmospark stream`` in a process group of its own, with a cache of its own."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(log.with_suffix(".cache"))}
+    cache = log.with_suffix(".cache")
+    if not cache.exists():
+        new_cache(cache)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     command = [sys.executable, "-m", "pulmospark", "--debug", "stream", str(bundle), f"{bucket}in"]
     command += ["--out", f"{bucket}out", "--master", "local[2,4]", "--precision", "fp32"]
     command += ["--set", "batch_images=4", "--set", "rescan_s=0.2", *more]

@@ -130,7 +130,7 @@ def test_expansion_and_network_are_those_of_one_machine(
     assert killed, "no process was killed"
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr[-3000:]
     assert "training process 0 of 2 exited without an error message (SIGKILL)" in done.stderr
-    done = command(cluster, "run", stored)
+    done = command(cluster, "train", stored)
     assert done.returncode == 0, done.stderr[-3000:]
 
     # Independent of our own code: options as deltalake's documentation has them.
