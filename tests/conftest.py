@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
+from caches import new_cache
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.split import SplitSettings
@@ -21,8 +22,6 @@ from pulmospark.experiment.run_folder import RunFolder, run_folder
 from pulmospark.experiment.run_result import RunResult
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.session import spark_session
-
-from caches import new_cache
 
 _RUN = "run"
 _LONG = (

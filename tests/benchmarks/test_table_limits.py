@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import table_limits
 from benchmarks.__main__ import SMALL
+
+from benchmarks import table_limits
 
 
 def test_a_smoke_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundles import write_untrained
+from caches import new_cache
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.inference.batch.predict import predict
 from pulmospark.phantoms.write import PhantomSummary
 from pulmospark.store.store import open_store
 from pulmospark.store.uri import StoreUri
-
-from caches import new_cache
 
 pytestmark = pytest.mark.spark
 _WAIT_S = 300

@@ -20,7 +20,7 @@ from pulmospark.store.uri import StoreUri
 def storage_options(uri: StoreUri) -> dict[str, str]:
     """As deltalake takes them: what it does not find in the environment itself."""
     if uri.scheme != "s3":
-        return {}
+        return {"allow_http": "true"} if plain_http(uri.scheme) else {}
     options: dict[str, Any] = {f"aws_{key}": value for key, value in open_options().items()}
     if plain_http(uri.scheme):
         options["aws_allow_http"] = "true"

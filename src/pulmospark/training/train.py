@@ -27,7 +27,7 @@ from pulmospark.training.context import Job
 from pulmospark.training.deep_features import train_by_features
 from pulmospark.training.feature_distance import training_distance
 from pulmospark.training.results import TrainResult
-from pulmospark.training.write_bundle import Made, has_phantoms, write_trained
+from pulmospark.training.write_bundle import BundleParts, has_phantoms, write_trained
 
 
 def train(
@@ -96,8 +96,10 @@ def train(
             weights=asdict(origin) if origin else None,
             **values,
         )
-        made = Made(training_distance(job, features), has_phantoms(job.images), job.engines)
-        write_trained(bundle, experiment, network, result, split, made=made)
+        parts = BundleParts(
+            training_distance(job, features), has_phantoms(job.images), job.engines
+        )
+        write_trained(bundle, experiment, network, result, split, parts=parts)
         files.write_json(
             aside / "training.json",
             {

@@ -31,8 +31,8 @@ from pulmospark.training.results import FINAL, TrainResult
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a training made for its bundle, besides network and result."""
+class BundleParts:
+    """What a bundle takes from its training, besides network and result."""
 
     distance: TrainingDistance | None
     """statistics of the training images' features; ``None``: too few images"""
@@ -59,7 +59,7 @@ def write_trained(
     result: TrainResult,
     split: SplitResult,
     *,
-    made: Made,
+    parts: BundleParts,
 ) -> str:
     """Write the bundle of a training run; it has no metrics before evaluation.
 
@@ -73,8 +73,8 @@ def write_trained(
         classes=result.classes,
         **image_values(experiment.ingest),
         temperature=final.temperature,
-        phantoms=experiment.phantoms or made.phantoms,
-        distance=made.distance.facts if made.distance else None,
+        phantoms=experiment.phantoms or parts.phantoms,
+        distance=parts.distance.facts if parts.distance else None,
         operating_points=(point,),
         method=result.method,
         weights=result.weights["file"] if result.weights else None,
@@ -82,7 +82,7 @@ def write_trained(
         data=_data(split, experiment),
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
-    file = made.distance.content if made.distance else None
+    file = parts.distance.content if parts.distance else None
     return write_bundle(
         folder,
         network,
@@ -90,7 +90,7 @@ def write_trained(
         {"evaluation": None},
         facts,
         distance=file,
-        engine=engine_files(network, config, made.engines),
+        engine=engine_files(network, config, parts.engines),
     )
 
 
