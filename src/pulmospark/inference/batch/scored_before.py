@@ -69,7 +69,7 @@ class ScoredBefore:
         """
         with open_parquet(manifest) as file:
             keys = [
-                hashes(file.read_row_group(index, columns=FILE), FILE)
+                hashes(file.read_row_group(index, columns=FILE, use_threads=False), FILE)
                 for index in range(file.num_row_groups)
             ]
         return pending_rows(manifest, ~np.isin(np.concatenate(keys), self.files), target)
