@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from pyspark.sql import SparkSession
 
-from pulmospark.chunks.parquet_files import open_whole
+from pulmospark.chunks.parquet_files import Place, open_whole
 from pulmospark.chunks.parts import parts_of
 from pulmospark.chunks.shared_store import SharedStore
 from pulmospark.config.experiment import Experiment
@@ -96,10 +97,7 @@ def train(
             weights=asdict(origin) if origin else None,
             **values,
         )
-        parts = BundleParts(
-            training_distance(job, features), has_phantoms(job.images), job.engines
-        )
-        write_trained(bundle, experiment, network, result, split, parts=parts)
+        write_trained(bundle, experiment, network, result, split, parts=_parts(job, features))
         files.write_json(
             aside / "training.json",
             {
@@ -108,6 +106,11 @@ def train(
             },
         )
     return result
+
+
+def _parts(job: Job, features: Sequence[Place]) -> BundleParts:
+    distance = training_distance(job, features)
+    return BundleParts(distance, has_phantoms(job.images), job.engines)
 
 
 def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
