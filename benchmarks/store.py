@@ -82,6 +82,7 @@ def slow_server(delay_ms: float) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def _store(endpoint: str) -> S3Store:
