@@ -24,6 +24,7 @@ from pulmospark.store.prefetch import read_many
 from pulmospark.store.probe import is_probe, probe
 from pulmospark.store.store import Store, open_store
 from pulmospark.store.uri import StoreUri
+from store.conditions import check_a_change_is_noticed, check_only_one_creates
 from store.watched import Watched
 
 NAMES = ["a b.png", "a%20b.png", "ü/é.png", "q?a=b#c", "tilde~[1].png", "a\\b.png", "a+b.png"]
@@ -63,19 +64,7 @@ def test_more_than_a_page_is_listed(bucket: StoreUri) -> None:
 
 
 def test_only_one_of_many_writers_creates_an_object(bucket: StoreUri) -> None:
-    opened = open_store(bucket)
-
-    def create(number: int) -> bool:
-        try:
-            opened.put_new("commit", str(number).encode())
-        except ConflictError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        created = list(pool.map(create, range(40)))
-    assert sum(created) == 1
-    assert opened.get("commit") == str(created.index(True)).encode()
+    check_only_one_creates(open_store(bucket))
 
 
 def test_a_repeated_creation_of_the_same_content_is_no_conflict(bucket: StoreUri) -> None:
@@ -87,12 +76,7 @@ def test_a_repeated_creation_of_the_same_content_is_no_conflict(bucket: StoreUri
 
 
 def test_a_change_of_another_is_noticed(bucket: StoreUri) -> None:
-    opened = open_store(bucket)
-    first = opened.put("pointer", b"1") or ""
-    opened.put_if("pointer", b"2", first)
-    with pytest.raises(ConflictError):
-        opened.put_if("pointer", b"3", first)
-    assert opened.get("pointer") == b"2"
+    check_a_change_is_noticed(open_store(bucket))
 
 
 def test_bounds_and_ranges(bucket: StoreUri) -> None:
